@@ -1,0 +1,195 @@
+"""What is done with a finished mask: box, area, id image, overlay, run-length code, palette PNG.
+
+Masks are `bool (H, W)` arrays, id images `uint8 (H, W)` arrays whose pixel is the object's id (0: none),
+images `uint8 (H, W, 3)` arrays in RGB. Pillow and pycocotools are imported where they are needed, so that
+importing this module costs nothing but numpy and OpenCV.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+BoolMask = NDArray[np.bool_]
+IdImage = NDArray[np.uint8]
+RgbImage = NDArray[np.uint8]
+RunLengths = dict[str, Any]
+
+
+class TrackLike(Protocol):
+    """What this module needs of a `Track`."""
+
+    @property
+    def object_id(self) -> int: ...
+
+    @property
+    def mask(self) -> BoolMask: ...
+
+    @property
+    def mask_logits(self) -> NDArray[np.float32]: ...
+
+
+def _colour_map() -> NDArray[np.uint8]:
+    """The PASCAL VOC colour map, which DAVIS uses: the id's bits, three by three, fill R, G and B."""
+    ids = np.arange(256)
+    colours = np.zeros((256, 3), np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            colours[:, channel] |= (((ids >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
+    return colours
+
+
+PALETTE: NDArray[np.uint8] = _colour_map()
+"""Colours of the object ids, RGB, (256, 3); index 0, the background, is black."""
+PALETTE.setflags(write=False)
+
+
+def mask_to_box(mask: BoolMask) -> NDArray[np.int64] | None:
+    """Smallest box around the mask's pixels.
+
+    Returns:
+        `(x_min, y_min, x_max, y_max)` in pixels, the maxima exclusive, or None for an empty mask.
+    """
+    x, y, width, height = cv2.boundingRect(np.ascontiguousarray(mask, bool).view(np.uint8))
+    if width == 0:
+        return None
+    return np.array([x, y, x + width, y + height], np.int64)
+
+
+def area(mask: BoolMask) -> int:
+    """Number of the mask's pixels."""
+    return int(np.count_nonzero(mask))
+
+
+def composite(tracks: Sequence[TrackLike], shape: tuple[int, int]) -> IdImage:
+    """Paints the tracks into one id image.
+
+    Where masks overlap, the object with the higher mask logit wins; equal logits go to the smaller id. The
+    low-resolution logits are enlarged bilinearly, and only those of objects that overlap another.
+
+    Args:
+        tracks: of one image; those with an empty mask paint nothing.
+        shape: (H, W) of the image.
+
+    Raises:
+        ValueError: a track's mask is not of that shape.
+    """
+    height, width = shape
+    ids = np.zeros((height, width), np.uint8)
+    claims = np.zeros((height, width), np.uint8)
+    ordered = sorted(tracks, key=lambda track: track.object_id)
+    for track in ordered:
+        if track.mask.shape != (height, width):
+            raise ValueError(
+                f"mask of object {track.object_id} has shape {track.mask.shape}, the image {(height, width)}"
+            )
+        ids[track.mask] = track.object_id
+        claims += track.mask
+    contested = claims > 1
+    if not contested.any():
+        return ids
+    best = np.full(int(np.count_nonzero(contested)), -np.inf, np.float32)
+    winner = np.zeros(best.shape, np.uint8)
+    for track in ordered:
+        claimed = track.mask[contested]
+        if not claimed.any():
+            continue
+        logits = cv2.resize(track.mask_logits, (width, height), interpolation=cv2.INTER_LINEAR)[contested]
+        wins = claimed & (logits > best)
+        best[wins] = logits[wins]
+        winner[wins] = track.object_id
+    ids[contested] = winner
+    return ids
+
+
+def overlay(image: RgbImage, tracks: Sequence[TrackLike] | IdImage, alpha: float = 0.5) -> RgbImage:
+    """Draws the masks over the image, each in its palette colour, with an outline in the full colour.
+
+    Args:
+        image: uint8 RGB (H, W, 3); it is not changed.
+        tracks: the image's tracks, or their id image.
+        alpha: weight of the colours inside the masks, 0 (outline only) to 1.
+    """
+    ids = tracks if isinstance(tracks, np.ndarray) else composite(tracks, image.shape[:2])
+    if ids.shape != image.shape[:2]:
+        raise ValueError(f"id image has shape {ids.shape}, the image {image.shape[:2]}")
+    result = image.copy()
+    inside = ids > 0
+    if not inside.any():
+        return result
+    colours = PALETTE[ids]
+    blended = cv2.addWeighted(image, 1.0 - alpha, colours, alpha, 0.0)
+    np.copyto(result, blended, where=inside[..., None])
+    np.copyto(result, colours, where=_outline(ids)[..., None])
+    return result
+
+
+def _outline(ids: IdImage) -> BoolMask:
+    """The objects' own pixels next to something else; two pixels wide from 720 lines on."""
+    kernel = np.ones((3, 3), np.uint8)
+    repeats = max(1, round(min(ids.shape) / 480))
+    highest = cv2.dilate(ids, kernel, iterations=repeats)
+    lowest = cv2.erode(ids, kernel, iterations=repeats)
+    return (ids > 0) & (highest != lowest)
+
+
+def encode_rle(mask: BoolMask) -> RunLengths:
+    """COCO's compressed run-length code.
+
+    Returns:
+        `{"size": [H, W], "counts": text}`, ready for JSON.
+    """
+    from pycocotools import mask as coco
+
+    code = coco.encode(np.asfortranarray(mask, np.uint8))
+    return {"size": [int(side) for side in code["size"]], "counts": code["counts"].decode("ascii")}
+
+
+def decode_rle(code: RunLengths) -> BoolMask:
+    """The mask of a COCO run-length code, compressed (counts: text) or not (counts: a list)."""
+    from pycocotools import mask as coco
+
+    height, width = code["size"]
+    counts = code["counts"]
+    if isinstance(counts, (list, tuple)):
+        code = coco.frPyObjects({"size": [height, width], "counts": list(counts)}, height, width)
+    elif isinstance(counts, str):
+        code = {"size": [height, width], "counts": counts.encode("ascii")}
+    return coco.decode(code).astype(bool)
+
+
+def save_palette_png(path: str | Path, ids: IdImage) -> None:
+    """Writes an id image as an indexed PNG in the DAVIS palette."""
+    from PIL import Image
+
+    png = Image.fromarray(np.ascontiguousarray(ids, np.uint8))
+    png.putpalette(PALETTE.tobytes())
+    png.save(path, format="PNG")
+
+
+def load_id_image(path: str | Path) -> IdImage:
+    """Reads an annotation as an id image.
+
+    The ids are an indexed PNG's indices or a grey image's values; of a colour image, 1 where any channel is
+    not 0.
+
+    Raises:
+        ValueError: the file is not a readable image; its path is named.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            values = np.asarray(picture if picture.mode in ("P", "L", "1") else picture.convert("RGB"))
+    except FileNotFoundError:
+        raise
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(f"{path}: not a readable mask image ({error}); expected a PNG") from error
+    flat = values.any(axis=-1) if values.ndim == 3 else values
+    return np.asarray(flat, np.uint8)

@@ -1,0 +1,126 @@
+"""How well a mask agrees with an annotation: the region measure J and the boundary measure F of DAVIS.
+
+Both are those of Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object
+Segmentation", CVPR 2016, section 4, with the details of the official evaluation: which pixels are boundary,
+how far a match may be, what an empty mask scores, from which frame on an object counts.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from sam2_core.masks import BoolMask, IdImage
+
+BOUNDARY_TOLERANCE = 0.008
+"""How far two boundary pixels may lie apart and still match, as a share of the image diagonal (DAVIS)."""
+
+
+def region_similarity(mask: BoolMask, annotation: BoolMask) -> float:
+    """J: intersection over union of two masks, 0..1; 1 where both are empty."""
+    union = np.count_nonzero(mask | annotation)
+    if union == 0:
+        return 1.0
+    return float(np.count_nonzero(mask & annotation) / union)
+
+
+def boundary_measure(mask: BoolMask, annotation: BoolMask, tolerance: float = BOUNDARY_TOLERANCE) -> float:
+    """F: harmonic mean of the boundary's precision and recall, 0..1.
+
+    A boundary pixel is matched when the other boundary comes within `ceil(tolerance * diagonal)` pixels of
+    it. The matching is the morphological one of DAVIS: dilation by a disk, not a bipartite assignment.
+    """
+    boundary = boundary_pixels(mask)
+    true_boundary = boundary_pixels(annotation)
+    length = np.count_nonzero(boundary)
+    true_length = np.count_nonzero(true_boundary)
+    if length == 0 or true_length == 0:
+        return 1.0 if length == true_length else 0.0
+    disk = _disk(int(np.ceil(tolerance * np.hypot(*mask.shape))))
+    precision = np.count_nonzero(boundary & _dilate(true_boundary, disk)) / length
+    recall = np.count_nonzero(true_boundary & _dilate(boundary, disk)) / true_length
+    if precision + recall == 0:
+        return 0.0
+    return float(2 * precision * recall / (precision + recall))
+
+
+def boundary_pixels(mask: BoolMask) -> BoolMask:
+    """Pixels that differ from their right, lower or lower right neighbour.
+
+    That is the outline moved half a pixel towards the origin (Martin's seg2bmap, which DAVIS uses). The
+    last row and column look one way only, the last corner not at all.
+    """
+    boundary = np.zeros_like(mask, bool)
+    boundary[:, :-1] |= mask[:, :-1] ^ mask[:, 1:]
+    boundary[:-1, :] |= mask[:-1, :] ^ mask[1:, :]
+    boundary[:-1, :-1] |= mask[:-1, :-1] ^ mask[1:, 1:]
+    return boundary
+
+
+def _disk(radius: int) -> np.ndarray:
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    return (x * x + y * y <= radius * radius).astype(np.uint8)
+
+
+def _dilate(mask: BoolMask, disk: np.ndarray) -> BoolMask:
+    return cv2.dilate(mask.view(np.uint8), disk).view(bool)
+
+
+@dataclass(frozen=True)
+class Score:
+    """J and F, 0..1."""
+
+    j: float
+    f: float
+
+    @property
+    def jf(self) -> float:
+        """J&F, their mean."""
+        return (self.j + self.f) / 2
+
+    @staticmethod
+    def mean(scores: list[Score]) -> Score:
+        """The mean of several scores; NaN of none."""
+        if not scores:
+            return Score(float("nan"), float("nan"))
+        return Score(
+            float(np.mean([score.j for score in scores])), float(np.mean([score.f for score in scores]))
+        )
+
+
+@dataclass
+class ObjectScores:
+    """Collects the scores of one sequence, frame by frame and object by object.
+
+    An object counts from the first frame on in which the annotation or the prediction shows it, and in the
+    result only if some annotation showed it: the rule of the DAVIS and SA-V evaluations.
+    """
+
+    frames: dict[int, list[Score]] = field(default_factory=lambda: defaultdict(list))
+    annotated: set[int] = field(default_factory=set)
+
+    def add(self, prediction: IdImage, annotation: IdImage) -> None:
+        """Scores one frame's id images (H, W)."""
+        if prediction.shape != annotation.shape:
+            raise ValueError(f"prediction has shape {prediction.shape}, the annotation {annotation.shape}")
+        shown = set(np.unique(annotation).tolist()) - {0}
+        self.annotated |= shown
+        for object_id in self.annotated | (set(np.unique(prediction).tolist()) - {0}) | set(self.frames):
+            self.add_object(object_id, prediction == object_id, annotation == object_id)
+
+    def add_object(self, object_id: int, mask: BoolMask, annotation: BoolMask) -> None:
+        """Scores one object in one frame; nothing before the object is first seen."""
+        if annotation.any():
+            self.annotated.add(object_id)
+        elif object_id not in self.frames and not mask.any():
+            return
+        self.frames[object_id].append(
+            Score(region_similarity(mask, annotation), boundary_measure(mask, annotation))
+        )
+
+    def result(self) -> dict[int, Score]:
+        """Mean score per annotated object, by id."""
+        return {object_id: Score.mean(self.frames[object_id]) for object_id in sorted(self.annotated)}
