@@ -1,0 +1,70 @@
+"""Prompt encoder: clicks, boxes and rough masks become tokens and a map (Kirillov et al., Segment Anything, 2023)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .layers import LayerNorm2d
+from .position_encoding import RandomFourierPositions
+
+PADDING, BACKGROUND, OBJECT, BOX_START, BOX_END = -1, 0, 1, 2, 3
+"""Labels of points: no point at all, a click on the background, on the object, a box's two corners."""
+
+
+class PromptEncoder(nn.Module):
+    """Encodes prompts for the mask decoder.
+
+    Args:
+        channels: channels of tokens and map.
+        image_size: side of the model's square input, pixels.
+        grid: height and width of the image embedding.
+    """
+
+    def __init__(self, channels: int, image_size: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.image_size = image_size
+        self.grid = grid
+        self.pe_layer = RandomFourierPositions(channels)
+        self.point_embeddings = nn.ModuleList(nn.Embedding(1, channels) for _ in range(4))
+        self.not_a_point_embed = nn.Embedding(1, channels)
+        self.mask_downscaling = nn.Sequential(
+            nn.Conv2d(1, 4, 2, stride=2),
+            LayerNorm2d(4),
+            nn.GELU(),
+            nn.Conv2d(4, 16, 2, stride=2),
+            LayerNorm2d(16),
+            nn.GELU(),
+            nn.Conv2d(16, channels, 1),
+        )
+        self.no_mask_embed = nn.Embedding(1, channels)
+
+    def image_position(self) -> Tensor:
+        """Position encoding of the image embedding. Returns: (1, C, h, w)."""
+        return self.pe_layer.grid(*self.grid)
+
+    def embed_points(self, points: Tensor, labels: Tensor) -> Tensor:
+        """points (B, P, 2) pixels of the model's input, labels (B, P) -> tokens (B, P + 1, C).
+
+        One token that stands for no point is appended, as SAM was trained.
+        """
+        points = torch.cat((points + 0.5, points.new_zeros(len(points), 1, 2)), dim=1)
+        labels = torch.cat((labels, labels.new_full((len(labels), 1), PADDING)), dim=1)
+        kinds = torch.cat([self.not_a_point_embed.weight, *(kind.weight for kind in self.point_embeddings)])
+        positions = self.pe_layer(points / self.image_size) * (labels != PADDING).unsqueeze(-1)
+        return positions + kinds[(labels + 1).long()]
+
+    def forward(self, points: Tensor, labels: Tensor, mask_logits: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Encode one prompt per object.
+
+        Args:
+            points: (B, P, 2) x, y in pixels of the model's input; P may be 0.
+            labels: (B, P) integers, see the constants above.
+            mask_logits: (B, 1, 4 h, 4 w) logits of a rough mask, or None.
+
+        Returns: tokens (B, P + 1, C) and a map that broadcasts with (B, C, h, w).
+        """
+        tokens = self.embed_points(points, labels)
+        if mask_logits is None:
+            return tokens, self.no_mask_embed.weight[..., None, None]
+        return tokens, self.mask_downscaling(mask_logits)

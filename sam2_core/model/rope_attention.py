@@ -1,0 +1,99 @@
+"""Attention, plain and with rotary positions on a grid."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ROPE_THETA = 10_000.0  # Su et al., RoFormer, 2021, section 3.2.2
+
+
+class Attention(nn.Module):
+    """Multi-head attention with projections of queries, keys and values.
+
+    Args:
+        channels: channels of the queries and of the output.
+        heads: number of heads.
+        downsample_rate: the heads together are `channels / downsample_rate` wide.
+        memory_channels: channels of keys and values; None: as the queries.
+    """
+
+    def __init__(
+        self, channels: int, heads: int, downsample_rate: int = 1, memory_channels: int | None = None
+    ) -> None:
+        super().__init__()
+        inner = channels // downsample_rate
+        self.heads = heads
+        self.q_proj = nn.Linear(channels, inner)
+        self.k_proj = nn.Linear(memory_channels or channels, inner)
+        self.v_proj = nn.Linear(memory_channels or channels, inner)
+        self.out_proj = nn.Linear(inner, channels)
+
+    def split(self, x: Tensor) -> Tensor:
+        """(B, N, C) -> (B, heads, N, C / heads)."""
+        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """q (B, N, C), k and v (B, M, memory_channels) -> (B, N, C)."""
+        q, k, v = self.split(self.q_proj(q)), self.split(self.k_proj(k)), self.split(self.v_proj(v))
+        attended = F.scaled_dot_product_attention(q, k, v)
+        return self.out_proj(attended.transpose(1, 2).flatten(2))
+
+
+def axial_frequencies(size: tuple[int, int], channels: int) -> tuple[Tensor, Tensor]:
+    """Angles of the axial rotary encoding (Heo et al., RoPE for Vision Transformer, 2024, section 3.2).
+
+    The first half of the channel pairs turns with x, the second with y.
+
+    Returns: cosines and sines, each (height * width, channels / 2).
+    """
+    height, width = size
+    frequencies = 1.0 / ROPE_THETA ** (torch.arange(0, channels, 4)[: channels // 4].float() / channels)
+    y, x = torch.meshgrid(torch.arange(height).float(), torch.arange(width).float(), indexing="ij")
+    angles = torch.cat((torch.outer(x.flatten(), frequencies), torch.outer(y.flatten(), frequencies)), dim=1)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """Turn neighbouring channel pairs by the grid's angles; a complex product in real numbers.
+
+    Args:
+        x: (B, heads, r * N, D): r grids of N tokens, one after the other.
+        cosines, sines: (N, D / 2).
+
+    Returns: the same shape as x.
+    """
+    pairs = x.unflatten(-1, (-1, 2)).unflatten(2, (-1, cosines.shape[0]))
+    a, b = pairs[..., 0], pairs[..., 1]
+    turned = torch.stack((a * cosines - b * sines, a * sines + b * cosines), dim=-1)
+    return turned.flatten(-2).flatten(2, 3)
+
+
+class RoPEAttention(Attention):
+    """Attention whose queries and keys are turned by their place in the image.
+
+    Queries are one grid of tokens. Keys are any number of grids of the same size, then tokens without a place (object
+    pointers). A single query may serve a batch of memories: q of batch 1 is shared by all of them.
+    """
+
+    cosines: Tensor
+    sines: Tensor
+
+    def __init__(
+        self, channels: int, heads: int, grid: tuple[int, int], memory_channels: int | None = None
+    ) -> None:
+        super().__init__(channels, heads, memory_channels=memory_channels)
+        cosines, sines = axial_frequencies(grid, channels // heads)
+        self.register_buffer("cosines", cosines, persistent=False)
+        self.register_buffer("sines", sines, persistent=False)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, placeless: int = 0) -> Tensor:
+        """q (1 or B, N, C), k and v (B, r * N + placeless, memory_channels) -> (B, N, C)."""
+        q, k, v = self.split(self.q_proj(q)), self.split(self.k_proj(k)), self.split(self.v_proj(v))
+        placed = k.shape[2] - placeless
+        q = rotate(q, self.cosines, self.sines).expand(k.shape[0], -1, -1, -1)
+        turned = rotate(k[:, :, :placed], self.cosines, self.sines)
+        k = torch.cat((turned, k[:, :, placed:]), dim=2) if placeless else turned
+        attended = F.scaled_dot_product_attention(q, k, v)
+        return self.out_proj(attended.transpose(1, 2).flatten(2))

@@ -1,0 +1,414 @@
+"""Tracker: segments and tracks objects in a stream of images, one image at a time, for ever."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .configs import MemoryConfig
+from .masks import mask_to_box
+from .memory import MemoryBank, MemoryEntry, Selection, unique_bytes
+from .model import SAM2, MaskOutput, VisionFeatures
+from .preprocessing import enlarge, mask_input, preprocess
+from .prompts import MAX_OBJECT_ID, Prompt, PromptError
+
+PREVIOUS_LOGIT_LIMIT = 32.0
+"""Logits that go back in as a mask prompt are clamped to this (SAM 2's constant)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """One object in one image.
+
+    Attributes:
+        object_id: 1 to 255.
+        label: the name it was given, or empty.
+        mask: bool (H, W), of the image's size.
+        box: (4,) int x_min, y_min, x_max, y_max in pixels, the maxima exclusive; None for an empty mask.
+        score: predicted IoU of the mask, 0 to 1.
+        presence: probability that the object is in the image, 0 to 1.
+        visible: the mask is not empty and, where the model gates by presence, presence is at least 0.5.
+        mask_logits: float32 (h, w), a quarter of the model's image size.
+    """
+
+    object_id: int
+    label: str
+    mask: NDArray[np.bool_]
+    box: NDArray[np.int64] | None
+    score: float
+    presence: float
+    visible: bool
+    mask_logits: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """An encoded image: all that `Tracker.advance` needs of it.
+
+    Attributes:
+        vision: the model's features, batch 1.
+        height, width: of the image, pixels.
+    """
+
+    vision: VisionFeatures
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class ObjectState:
+    """Everything known of one object. Immutable: a snapshot is a reference.
+
+    Attributes:
+        label: the name it was given, or empty.
+        bank: its memory.
+        index: number of the image it was last seen to.
+        logits: (1, 1, h, w) its mask logits in that image.
+    """
+
+    label: str
+    bank: MemoryBank
+    index: int
+    logits: Tensor
+
+    def tensors(self) -> list[Tensor]:
+        return [self.logits, *(tensor for entry in self.bank.entries for tensor in entry.tensors())]
+
+
+class Tracker:
+    """Tracks objects through a stream of images.
+
+    Objects are added, corrected and removed at any time without touching one another; nothing grows with the length
+    of the stream. Not thread-safe: see `LiveTracker` for streams with threads.
+
+    Args:
+        model: from `load_model`; several trackers may share one.
+        memory: what to remember; None: the model's own settings.
+        max_objects: how many objects there may be at once, 1 to 255.
+
+    Raises:
+        ValueError: the memory settings don't fit the model.
+    """
+
+    def __init__(self, model: SAM2, memory: MemoryConfig | None = None, max_objects: int = MAX_OBJECT_ID) -> None:
+        self.model = model
+        self.memory = memory or model.config.memory
+        if not 1 <= max_objects <= MAX_OBJECT_ID:
+            raise ValueError(f"max_objects {max_objects} is out of range: give 1 to {MAX_OBJECT_ID}")
+        self.max_objects = max_objects
+        slots = model.config.memory_slots - 1
+        if self.memory.memory_frames > slots:
+            raise ValueError(
+                f"memory_frames {self.memory.memory_frames} is more than this model was trained with: give 0 to {slots}"
+            )
+        MemoryBank(self.memory)  # an unknown policy is refused here, not at the first prompt
+        self._objects: dict[int, ObjectState] = {}
+        self._index = -1
+
+    # -- the stream -----------------------------------------------------------------------------------------------
+
+    def step(self, image: NDArray[np.uint8], prompts: Sequence[Prompt] = ()) -> list[Track]:
+        """Process the next image of the stream.
+
+        Args:
+            image: uint8 RGB (H, W, 3); the size may change from image to image.
+            prompts: at most one per object; see `Prompt`. A new id starts an object from this image alone; a known one
+                is tracked into this image first, then corrected.
+
+        Returns: a track for every known object, ordered by id, absent ones included.
+
+        Raises:
+            PromptError: a prompt can't be followed. Nothing has changed; call again with the same image.
+            ValueError: the image is not uint8 RGB.
+        """
+        if prompts and isinstance(image, np.ndarray) and image.ndim == 3:  # refused before the costly part
+            self.resolve(prompts, *image.shape[:2])
+        return self.advance(self.encode(image), self.object_ids, prompts)
+
+    @torch.inference_mode()
+    def encode(self, image: NDArray[np.uint8]) -> ImageFeatures:
+        """Encode an image: the part of a step that does not depend on any object.
+
+        Args:
+            image: uint8 RGB (H, W, 3).
+
+        Raises:
+            ValueError: the image is not uint8 RGB.
+        """
+        config = self.model.config
+        tensor = preprocess(image, config.image_size, config.preprocessing, self.model.device)
+        return ImageFeatures(self.model.encode_image(tensor), *image.shape[:2])
+
+    @torch.inference_mode()
+    def advance(
+        self,
+        features: ImageFeatures,
+        object_ids: Sequence[int],
+        prompts: Sequence[Prompt] = (),
+        index: int | None = None,
+        reverse: bool = False,
+    ) -> list[Track]:
+        """Bring objects to an encoded image.
+
+        Args:
+            features: from `encode`.
+            object_ids: the known objects to bring there; those with a prompt come along in any case.
+            prompts: as for `step`.
+            index: number of the image; None: the next one of the stream. A number already used goes back to that image:
+                for going back, restore the objects' states from before it first.
+            reverse: the stream runs backwards.
+
+        Returns: a track for each of these objects, ordered by id.
+
+        Raises:
+            PromptError: a prompt can't be followed, or an object is unknown. Nothing has changed.
+        """
+        prompts = self.resolve(prompts, features.height, features.width)
+        self._check_known(object_ids)
+        now = self._index + 1 if index is None else index
+        asked = {prompt.object_id: prompt for prompt in prompts}
+        # what does not have to be tracked into this image first: objects new here, given by a mask, or here already
+        fresh = {
+            i
+            for i, prompt in asked.items()
+            if i not in self._objects or prompt.restart or prompt.mask is not None or self._objects[i].index == now
+        }
+        tracked = [i for i in sorted({*object_ids, *asked}) if i not in fresh]
+        states: dict[int, ObjectState] = {}
+        results: dict[int, MaskOutput] = {}
+        for group in self._groups(tracked, now, reverse):
+            selections = [self._objects[i].bank.select(now, reverse) for i in group]
+            embedding = self._look_up(features.vision, selections)
+            output = self.model.decode(
+                embedding,
+                features.vision.high_resolution,
+                several=self.model.wants_candidates(0, begins=False),
+            )
+            for row, object_id in enumerate(group):
+                results[object_id] = _row(output, row)
+                if object_id in asked:
+                    results[object_id] = self._follow(
+                        features, asked[object_id], embedding[row : row + 1], output.logits[row : row + 1]
+                    )
+        for object_id in fresh:
+            results[object_id] = self._prompted(features, asked[object_id], now, reverse)
+        for prompted in (False, True):
+            ids = [i for i in results if (i in asked) == prompted]
+            states |= self._remember(features.vision, ids, results, asked, now, prompted)
+        self._objects = dict(sorted({**self._objects, **states}.items()))
+        if index is None:
+            self._index = now
+        return [self._track(i, results[i], features) for i in sorted(results)]
+
+    # -- the objects ----------------------------------------------------------------------------------------------
+
+    @property
+    def object_ids(self) -> list[int]:
+        """Ids of the known objects, ascending."""
+        return list(self._objects)
+
+    @property
+    def index(self) -> int:
+        """Number of the newest processed image; -1 before the first."""
+        return self._index
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of everything held for the objects."""
+        return unique_bytes(tensor for state in self._objects.values() for tensor in state.tensors())
+
+    def remove(self, object_ids: Iterable[int]) -> None:
+        """Forget objects; the others are not touched.
+
+        Raises:
+            PromptError: an id is unknown; none has been removed.
+        """
+        gone = list(object_ids)
+        self._check_known(gone)
+        self._objects = {i: state for i, state in self._objects.items() if i not in gone}
+
+    def reset(self) -> None:
+        """Forget all objects."""
+        self._objects = {}
+
+    def snapshot(self) -> Mapping[int, ObjectState]:
+        """The states of all objects as they are now; stays valid whatever comes."""
+        return self._objects
+
+    def restore(self, object_id: int, state: ObjectState | None) -> None:
+        """Put one object back to an earlier state; None: it was not known then."""
+        objects = {i: s for i, s in self._objects.items() if i != object_id}
+        if state is not None:
+            objects[object_id] = state
+        self._objects = dict(sorted(objects.items()))
+
+    def resolve(self, prompts: Sequence[Prompt], height: int, width: int) -> list[Prompt]:
+        """Check prompts against the image and the known objects, and give new objects their ids.
+
+        Returns: the same prompts, all with an id.
+
+        Raises:
+            PromptError: see `Prompt.check_against`; two prompts for one object; too many objects.
+        """
+        for prompt in prompts:
+            prompt.check_against(height, width)
+        taken = {*self._objects, *(p.object_id for p in prompts if p.object_id is not None)}
+        resolved = []
+        for prompt in prompts:
+            if prompt.object_id is None:
+                free = next((i for i in range(1, MAX_OBJECT_ID + 1) if i not in taken), None)
+                if free is None:
+                    raise PromptError(f"all {MAX_OBJECT_ID} object ids are in use: remove an object first")
+                taken.add(free)
+                prompt = replace(prompt, object_id=free)
+            resolved.append(prompt)
+        ids = [prompt.object_id for prompt in resolved]
+        for object_id in ids:
+            if ids.count(object_id) > 1:
+                raise PromptError(f"object {object_id} has two prompts in one image: put points and box into one prompt")
+        if len(taken) > self.max_objects and not taken <= set(self._objects):
+            raise PromptError(
+                f"{len(self._objects)} of at most {self.max_objects} objects are tracked: "
+                "remove one first, or raise max_objects"
+            )
+        return resolved
+
+    def _check_known(self, object_ids: Iterable[int]) -> None:
+        for object_id in object_ids:
+            if object_id not in self._objects:
+                known = ", ".join(map(str, self._objects)) or "none"
+                raise PromptError(f"object {object_id} is unknown: the known ids are {known}")
+
+    # -- one image, step by step ----------------------------------------------------------------------------------
+
+    def _groups(self, object_ids: list[int], now: int, reverse: bool) -> list[list[int]]:
+        """Objects whose memories have the same form, so that they can run as one batch."""
+        groups = defaultdict(list)
+        for object_id in object_ids:
+            spatial, pointers = self._objects[object_id].bank.select(now, reverse)
+            groups[tuple(slot for slot, _ in spatial), len(pointers)].append(object_id)
+        return list(groups.values())
+
+    def _look_up(self, vision: VisionFeatures, selections: list[Selection]) -> Tensor:
+        """The image conditioned on what each object of a group selected. Returns: (B, C, h, w)."""
+        slots = [slot for slot, _ in selections[0].spatial]
+        if not slots:
+            return self.model.without_memory(vision).expand(len(selections), -1, -1, -1)
+        memories = torch.stack([torch.stack([_spatial(e) for _, e in s.spatial]) for s in selections])
+        appearance = None
+        if self.model.config.appearance_keys:
+            appearance = torch.stack([torch.stack([_appearance(e) for _, e in s.spatial]) for s in selections])
+        if selections[0].pointers:
+            pointers = torch.stack([torch.stack([e.pointer for _, e in s.pointers]) for s in selections])
+        else:
+            pointers = memories.new_zeros(len(selections), 0, self.model.config.channels)
+        farthest = max(self.memory.object_pointers - 1, 1)
+        distances = torch.tensor(
+            [[distance / farthest for distance, _ in s.pointers] for s in selections],
+            dtype=torch.float32,
+            device=memories.device,
+        )
+        return self.model.condition_on_memory(vision, memories, appearance, slots, pointers, distances)
+
+    def _prompted(self, features: ImageFeatures, prompt: Prompt, now: int, reverse: bool) -> MaskOutput:
+        """The result of a prompt for an object that is not tracked into this image first."""
+        if prompt.mask is not None:
+            mask = mask_input(prompt.mask, self.model.config.image_size, self.model.device)
+            return self.model.from_mask(features.vision, mask)
+        state = None if prompt.restart else self._objects.get(prompt.object_id or 0)
+        if state is None:
+            return self._follow(features, prompt, self.model.without_memory(features.vision), None)
+        past = MemoryBank(self.memory, tuple(e for e in state.bank.entries if e.index != now))
+        embedding = self._look_up(features.vision, [past.select(now, reverse)])
+        return self._follow(features, prompt, embedding, state.logits)
+
+    def _follow(
+        self, features: ImageFeatures, prompt: Prompt, embedding: Tensor, previous: Tensor | None
+    ) -> MaskOutput:
+        """Segment by points and box; with `previous` logits (1, 1, h, w) it is a correction of them."""
+        points, labels = prompt.as_points(features.height, features.width)
+        size = self.model.config.image_size
+        scaled = torch.from_numpy(points / (features.width, features.height) * size).float()
+        if previous is not None:
+            previous = previous.clamp(-PREVIOUS_LOGIT_LIMIT, PREVIOUS_LOGIT_LIMIT)
+        return self.model.decode(
+            embedding,
+            features.vision.high_resolution,
+            scaled[None].to(embedding.device),
+            torch.from_numpy(labels)[None].to(embedding.device),
+            previous,
+            several=self.model.wants_candidates(len(points), begins=previous is None),
+        )
+
+    def _remember(
+        self,
+        vision: VisionFeatures,
+        object_ids: list[int],
+        results: dict[int, MaskOutput],
+        asked: dict[int | None, Prompt],
+        now: int,
+        prompted: bool,
+    ) -> dict[int, ObjectState]:
+        """The objects' states after this image."""
+        if not object_ids:
+            return {}
+        outputs = [results[i] for i in object_ids]
+        logits = torch.cat([output.logits for output in outputs])
+        presence = torch.cat([output.presence_logit for output in outputs])
+        memories = self.model.encode_memory(vision, logits, presence, binarise=prompted)
+        appearance = None if vision.appearance is None else vision.appearance[0]
+        states = {}
+        for row, (object_id, output) in enumerate(zip(object_ids, outputs, strict=True)):
+            prompt, old = asked.get(object_id), self._objects.get(object_id)
+            afresh = old is None or (prompt is not None and prompt.restart)
+            bank = MemoryBank(self.memory) if afresh or old is None else old.bank
+            entry = MemoryEntry(
+                now,
+                prompted,
+                output.pointer[0].clone(),  # clones: a view would keep the whole batch alive
+                memories[row].clone(),
+                appearance,
+                float(output.quality[0]),
+                float(output.presence_logit[0, 0].sigmoid()),
+            )
+            label = (prompt.label if prompt is not None else "") or (old.label if old is not None else "")
+            states[object_id] = ObjectState(label, bank.with_entry(entry), now, output.logits.clone())
+        return states
+
+    def _track(self, object_id: int, output: MaskOutput, features: ImageFeatures) -> Track:
+        logits = output.logits[0, 0].float().cpu().numpy()
+        mask = enlarge(logits, features.height, features.width, self.model.config.preprocessing) > 0
+        box = mask_to_box(mask)
+        presence = float(output.presence_logit[0, 0].sigmoid())
+        present = presence >= 0.5 or not self.model.config.gate_by_presence
+        return Track(
+            object_id,
+            self._objects[object_id].label,
+            mask,
+            box,
+            float(output.quality[0]),
+            presence,
+            box is not None and present,
+            logits,
+        )
+
+
+def _row(output: MaskOutput, row: int) -> MaskOutput:
+    """One object's part of a batch."""
+    return MaskOutput(*(tensor[row : row + 1] for tensor in output))
+
+
+def _spatial(entry: MemoryEntry) -> Tensor:
+    assert entry.features is not None, "a policy selected an entry without a spatial memory"
+    return entry.features
+
+
+def _appearance(entry: MemoryEntry) -> Tensor:
+    assert entry.appearance is not None, "the model has appearance keys, the entry has none"
+    return entry.appearance
