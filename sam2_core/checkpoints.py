@@ -100,7 +100,7 @@ def download_directory() -> Path:
 
 def find_checkpoint(name: str) -> Path | None:
     """A model's weights: embedded in the package, in `checkpoints/` of a source tree, or in the cache."""
-    from sam2_core.embedded import embedded_weights_path
+    from .embedded import embedded_weights_path
 
     embedded = embedded_weights_path(name)
     if embedded is not None and Path(embedded).is_file():
@@ -132,7 +132,7 @@ def require_checkpoint(name: str, checkpoint: str | Path | None = None, download
     if found is not None:
         return found
     if download and name in OFFICIAL:
-        from sam2_core.download import download_checkpoint
+        from .download import download_checkpoint
 
         return download_checkpoint(name)
     path = download_directory() / f"{name}.pt"

@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sam2_core.checkpoints import OFFICIAL, CheckpointError, OfficialFile, download_directory
+from .checkpoints import OFFICIAL, CheckpointError, OfficialFile, download_directory
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +123,8 @@ def _fetch(
             if fruitless >= FRUITLESS_TRIES:
                 raise CheckpointError(
                     f"{official.url}: could not be downloaded ({reason}); {part.tell():,} of "
-                    f"{official.size:,} bytes are here, the next try goes on from there. {_by_hand(official, target)}"
+                    f"{official.size:,} bytes are here, the next try goes on from there. "
+                    f"{_by_hand(official, target)}"
                 )
             time.sleep(min(30.0, pause_seconds * 2**fruitless))
     if (digest := _sha256(Path(part.name))) == official.sha256:

@@ -175,21 +175,27 @@ def save_palette_png(path: str | Path, ids: IdImage) -> None:
 def load_id_image(path: str | Path) -> IdImage:
     """Reads an annotation as an id image.
 
-    The ids are an indexed PNG's indices or a grey image's values; of a colour image, 1 where any channel is
-    not 0.
+    An indexed PNG's indices are the ids; in any other picture, what is not black is object 1.
 
     Raises:
-        ValueError: the file is not a readable image; its path is named.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not a readable picture; its path is named.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         with Image.open(path) as picture:
-            picture.load()
-            values = np.asarray(picture if picture.mode in ("P", "L", "1") else picture.convert("RGB"))
+            if picture.mode == "P":
+                return np.array(picture, np.uint8)
+            values = np.asarray(
+                picture if picture.mode in ("L", "1", "I;16", "I") else picture.convert("RGB")
+            )
     except FileNotFoundError:
         raise
-    except (UnidentifiedImageError, OSError) as error:
+    except (
+        OSError,
+        SyntaxError,
+    ) as error:  # Pillow's own errors are OSErrors, its PNG reader's a SyntaxError
         raise ValueError(f"{path}: not a readable mask image ({error}); expected a PNG") from error
-    flat = values.any(axis=-1) if values.ndim == 3 else values
-    return np.asarray(flat, np.uint8)
+    marked = values.any(axis=-1) if values.ndim == 3 else values != 0
+    return np.asarray(marked, np.uint8)

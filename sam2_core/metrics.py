@@ -7,13 +7,13 @@ how far a match may be, what an empty mask scores, from which frame on an object
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
-from sam2_core.masks import BoolMask, IdImage
+from .masks import BoolMask
 
 BOUNDARY_TOLERANCE = 0.008
 """How far two boundary pixels may lie apart and still match, as a share of the image diagonal (DAVIS)."""
@@ -99,27 +99,38 @@ class ObjectScores:
     result only if some annotation showed it: the rule of the DAVIS and SA-V evaluations.
     """
 
-    frames: dict[int, list[Score]] = field(default_factory=lambda: defaultdict(list))
+    frames: dict[int, list[Score]] = field(default_factory=dict)
     annotated: set[int] = field(default_factory=set)
 
-    def add(self, prediction: IdImage, annotation: IdImage) -> None:
-        """Scores one frame's id images (H, W)."""
-        if prediction.shape != annotation.shape:
-            raise ValueError(f"prediction has shape {prediction.shape}, the annotation {annotation.shape}")
-        shown = set(np.unique(annotation).tolist()) - {0}
-        self.annotated |= shown
-        for object_id in self.annotated | (set(np.unique(prediction).tolist()) - {0}) | set(self.frames):
-            self.add_object(object_id, prediction == object_id, annotation == object_id)
+    def add(
+        self,
+        prediction: Mapping[int, BoolMask],
+        annotation: Mapping[int, BoolMask],
+        counted: Collection[int] | None = None,
+    ) -> None:
+        """Scores one frame.
 
-    def add_object(self, object_id: int, mask: BoolMask, annotation: BoolMask) -> None:
-        """Scores one object in one frame; nothing before the object is first seen."""
-        if annotation.any():
-            self.annotated.add(object_id)
-        elif object_id not in self.frames and not mask.any():
-            return
-        self.frames[object_id].append(
-            Score(region_similarity(mask, annotation), boundary_measure(mask, annotation))
-        )
+        Args:
+            prediction: masks (H, W) by object id, those of absent objects left out or empty.
+            annotation: the same.
+            counted: which objects this frame counts for; None: for all.
+        """
+        if counted is not None:
+            prediction = {i: mask for i, mask in prediction.items() if i in counted}
+            annotation = {i: mask for i, mask in annotation.items() if i in counted}
+        seen = {
+            *self.frames,
+            *(i for masks in (prediction, annotation) for i, mask in masks.items() if mask.any()),
+        }
+        self.annotated |= {i for i, mask in annotation.items() if mask.any()}
+        shapes = {mask.shape for masks in (prediction, annotation) for mask in masks.values()}
+        if len(shapes) > 1:
+            raise ValueError(f"prediction and annotation differ in shape: {sorted(shapes)}")
+        nothing = np.zeros(shapes.pop() if shapes else (1, 1), bool)
+        for object_id in seen if counted is None else seen.intersection(counted):
+            mask, truth = prediction.get(object_id, nothing), annotation.get(object_id, nothing)
+            score = Score(region_similarity(mask, truth), boundary_measure(mask, truth))
+            self.frames.setdefault(object_id, []).append(score)
 
     def result(self) -> dict[int, Score]:
         """Mean score per annotated object, by id."""

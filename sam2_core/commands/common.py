@@ -1,0 +1,66 @@
+"""What several commands share: choosing a model, and refusing wrong arguments."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+
+import cv2
+import torch
+
+from ..configs import MODELS
+from ..loading import choose_device, load_model
+from ..model import SAM2
+
+
+class CommandError(Exception):
+    """The command can't be followed; the message names the value and the way out."""
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Declares the options that `load` reads."""
+    group = parser.add_argument_group("model")
+    group.add_argument(
+        "--model", default="sam2_nano", choices=list(MODELS), help="default: %(default)s", metavar="NAME"
+    )
+    group.add_argument("--checkpoint", metavar="FILE", help="weights to use instead of the model's own")
+    group.add_argument(
+        "--image-size",
+        type=positive,
+        metavar="N",
+        help="side of the model's square input, pixels; default: its own",
+    )
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps; default: %(default)s")
+    group.add_argument("--threads", type=positive, metavar="N", help="CPU threads; default: PyTorch's choice")
+
+
+def load(options: argparse.Namespace, untrained: bool = False) -> SAM2:
+    """The model that the options name.
+
+    Args:
+        options: with what `add_model_options` declared.
+        untrained: leave the weights as they are initialised.
+
+    Raises:
+        CheckpointError: its weights can't be had.
+        CommandError: another option does not fit it.
+    """
+    if options.threads:
+        torch.set_num_threads(options.threads)
+        cv2.setNumThreads(options.threads)
+    try:
+        if untrained:
+            size = {} if options.image_size is None else {"image_size": options.image_size}
+            model = SAM2(replace(MODELS[options.model], **size))
+            return model.to(choose_device(options.device)).requires_grad_(False).eval()
+        return load_model(options.model, options.checkpoint, options.device, options.image_size)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+
+
+def positive(text: str) -> int:
+    """An argument that is a whole number above 0."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not above 0")
+    return value

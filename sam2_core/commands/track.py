@@ -1,0 +1,148 @@
+"""`sam2 track`: follow objects through a video, a folder of pictures, a camera or a stream."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..outputs import BoxCsv, MaskFolder, Output, OverlayVideo, RunLengthJson
+from ..prompt_script import Script, add_prompt_options, script_from_options
+from ..prompts import PromptError
+from ..sources import Source, open_source
+from ..tracker import Track, Tracker
+from .common import CommandError, add_model_options, load, positive
+
+
+def add(commands: Any) -> None:
+    """Declares the command."""
+    parser = commands.add_parser(
+        "track",
+        help="follow objects through a video or camera",
+        description="Follow objects through a video. Show each object by points, a box or a mask, in any "
+        "frame; a prompt in a later frame corrects the object. Ctrl-C ends early and leaves complete files.",
+        epilog="example: sam2 track clip.mp4 --object 1 --point 120,80 --object 2 --box 10,20,90,110 "
+        "--frame 40 --object 1 --point 130,85 --point 60,60,0",
+    )
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a video file, a folder of pictures, a camera's number, or an rtsp:// or http:// address",
+    )
+    add_prompt_options(parser)
+    outputs = parser.add_argument_group("outputs", "without any: the overlay video, as NAME_sam2.mp4")
+    outputs.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="overlay video: .mp4, .mkv, .mov or .avi"
+    )
+    outputs.add_argument(
+        "--masks", type=Path, metavar="DIR", help="a PNG per frame, indexed, in the DAVIS palette"
+    )
+    outputs.add_argument("--json", type=Path, metavar="FILE", help="COCO results with run-length codes")
+    outputs.add_argument("--boxes", type=Path, metavar="FILE", help="boxes as CSV in the MOTChallenge format")
+    outputs.add_argument(
+        "--alpha", type=float, default=0.5, help="weight of the overlay's colours; default: %(default)s"
+    )
+    outputs.add_argument(
+        "--fps", type=float, help="frames per second of the overlay video; default: the source's"
+    )
+    parser.add_argument("--max-frames", type=positive, metavar="N", help="stop after so many frames")
+    add_model_options(parser)
+    parser.set_defaults(run=run, script=None)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Tracks to the end of the source, of --max-frames, or to Ctrl-C."""
+    script = script_from_options(options.script, options.prompts)
+    if not script:
+        raise CommandError(
+            "no prompt: show an object with --point X,Y, --box X0,Y0,X1,Y1, --mask FILE or --prompts FILE"
+        )
+    if not 0 <= options.alpha <= 1:
+        raise CommandError(f"--alpha {options.alpha} is not between 0 and 1")
+    source = open_source(options.source)
+    try:
+        tracker = Tracker(load(options))
+        with ExitStack() as stack:
+            outputs = _open_outputs(options, source)
+            for output in outputs:
+                stack.callback(output.close)
+            frames = _track(source, tracker, script, outputs, options.max_frames)
+    finally:
+        source.close()
+    if late := sorted(frame for frame in script if frame >= frames):
+        print(
+            f"sam2 track: nothing was shown in frame {late[0]}, there were only {frames} frames",
+            file=sys.stderr,
+        )
+
+
+def _open_outputs(options: argparse.Namespace, source: Source) -> list[Output]:
+    outputs: list[Output] = []
+    video = options.output
+    if video is None and not (options.masks or options.json or options.boxes):
+        video = Path(f"{source.name}_sam2.mp4")
+    if video is not None:
+        outputs.append(OverlayVideo(video, options.fps or source.fps, options.alpha))
+    if options.masks:
+        outputs.append(MaskFolder(options.masks))
+    if options.json:
+        outputs.append(RunLengthJson(options.json))
+    if options.boxes:
+        outputs.append(BoxCsv(options.boxes))
+    return outputs
+
+
+def _track(
+    source: Source, tracker: Tracker, script: Script, outputs: list[Output], max_frames: int | None
+) -> int:
+    """Returns the number of frames done."""
+    from tqdm import tqdm
+
+    total = min((n for n in (source.total, max_frames) if n is not None), default=None)
+    done = 0
+    with (
+        _stop_on_signal() as stopped,
+        tqdm(total=total, unit="frame", desc=source.name, mininterval=0.5) as bar,
+    ):
+        for frame in source:
+            prompts = script.get(frame.index, [])
+            tracks: list[Track] = []
+            if prompts or tracker.object_ids:  # before the first prompt there is nothing to compute
+                try:
+                    tracks = tracker.step(frame.image, prompts)
+                except PromptError as error:
+                    raise PromptError(f"frame {frame.index}: {error}") from error
+            for output in outputs:
+                output.write(frame, tracks)
+            done += 1
+            bar.update()
+            bar.set_postfix_str(
+                f"{sum(track.visible for track in tracks)} of {len(tracks)} objects", refresh=False
+            )
+            if stopped or done == max_frames:
+                break
+    if stopped:
+        print(f"sam2 track: stopped after {done} frames; the files are complete", file=sys.stderr)
+    return done
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[list[int]]:
+    """Ctrl-C or a polite kill fills the list instead of interrupting a write; the second one interrupts."""
+    received: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,166 @@
+"""Folders of annotated videos: DAVIS 2016 and 2017, MOSE (also YouTube-VOS and LVOS), SA-V.
+
+    DAVIS   JPEGImages/480p/SEQ/00000.jpg      Annotations/480p/SEQ/00000.png          one PNG, all objects
+    MOSE    JPEGImages/SEQ/00000.jpg           Annotations/SEQ/00000.png               one PNG, all objects
+    SA-V    JPEGImages_24fps/SEQ/00000.jpg     Annotations_6fps/SEQ/000/00000.png      one folder per object
+
+An indexed PNG holds several objects, its indices are their ids; in any other what is not black is the one
+object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .masks import BoolMask, load_id_image, save_palette_png
+
+LAYOUTS = (
+    ("JPEGImages/480p", "Annotations/480p"),
+    ("JPEGImages/Full-Resolution", "Annotations/Full-Resolution"),
+    ("JPEGImages_24fps", "Annotations_6fps"),
+    ("JPEGImages", "Annotations"),
+)
+"""Where frames and annotations may lie, tried in this order."""
+
+FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+class DatasetError(ValueError):
+    """A folder is not laid out as expected, or a file in it is unusable; the message names it."""
+
+
+@dataclass(frozen=True)
+class VideoSequence:
+    """One video and its annotations.
+
+    Attributes:
+        name: the folder's name.
+        frames: the pictures in order.
+        annotations: per group of objects the annotation files by frame name (`00012`). One group named ""
+            where one PNG holds all objects, else one group per object's folder (`000`, `001`).
+        single_object: objects of an indexed PNG are taken together as one.
+    """
+
+    name: str
+    frames: tuple[Path, ...]
+    annotations: dict[str, dict[str, Path]]
+    single_object: bool = False
+
+    @property
+    def per_object(self) -> bool:
+        """Whether every object has a folder of its own, so that objects may overlap."""
+        return "" not in self.annotations
+
+    def masks(self, frame: str) -> dict[int, BoolMask]:
+        """The annotated masks of a frame by object id; empty where the frame has no annotation."""
+        found: dict[int, BoolMask] = {}
+        for group, files in self.annotations.items():
+            if frame not in files:
+                continue
+            ids = load_id_image(files[frame])
+            if group:
+                found[object_id(group)] = ids > 0
+            elif self.single_object:
+                found[1] = ids > 0
+            else:
+                found |= {int(value): ids == value for value in np.unique(ids) if value}
+        return found
+
+    def scored(self, frame: str) -> set[int] | None:
+        """Which objects count in a frame, None for all; none in the first and last annotated frame."""
+        groups = {group for group, files in self.annotations.items() if frame in sorted(files)[1:-1]}
+        if not self.per_object:
+            return None if groups else set()
+        return {object_id(group) for group in groups}
+
+    def save(self, folder: Path, frame: str, masks: dict[int, BoolMask], shape: tuple[int, int]) -> None:
+        """Writes predicted masks in the layout of the annotations.
+
+        Args:
+            folder: this sequence's folder.
+            frame: the frame's name.
+            masks: (H, W) by object id.
+            shape: (H, W).
+        """
+        nothing = np.zeros(shape, bool)
+        if self.per_object:
+            for group in self.annotations:
+                (folder / group).mkdir(parents=True, exist_ok=True)
+                save_palette_png(
+                    folder / group / f"{frame}.png", masks.get(object_id(group), nothing).astype(np.uint8)
+                )
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.single_object or not self._indexed():
+            picture = masks.get(1, nothing).astype(np.uint8) * 255
+            Image.fromarray(picture).save(folder / f"{frame}.png")
+            return
+        ids = np.zeros(shape, np.uint8)
+        for number, mask in masks.items():
+            ids[mask] = number
+        save_palette_png(folder / f"{frame}.png", ids)
+
+    def _indexed(self) -> bool:
+        with Image.open(next(iter(self.annotations[""].values()))) as picture:
+            return picture.mode == "P"
+
+
+def object_id(folder: str) -> int:
+    """SA-V counts its objects from 000; ids begin at 1."""
+    return int(folder) + 1
+
+
+def find_sequences(
+    root: str | Path, names: list[str] | None = None, single_object: bool = False
+) -> list[VideoSequence]:
+    """The annotated videos below a folder, by name.
+
+    Args:
+        root: laid out like DAVIS, MOSE or SA-V.
+        names: only these sequences; None: all that have annotations.
+        single_object: take all objects of a PNG together, as DAVIS 2016 does with the annotations of 2017.
+
+    Raises:
+        DatasetError: no known layout, an unknown name, a sequence without frames or annotations.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise DatasetError(f"{root}: no such folder; expected one laid out like DAVIS, MOSE or SA-V")
+    for frames, annotated in LAYOUTS:
+        frame_root, annotation_root = root / frames, root / annotated
+        if any(annotation_root.glob("*/*.png")) or any(annotation_root.glob("*/*/*.png")):
+            break
+    else:
+        tried = ", ".join(annotated for _, annotated in LAYOUTS)
+        raise DatasetError(
+            f"{root}: no annotations in any of {tried} below it; expected SEQUENCE/00000.png there"
+        )
+    known = sorted(folder.name for folder in annotation_root.iterdir() if folder.is_dir())
+    for name in names or ():
+        if name not in known:
+            raise DatasetError(f"{annotation_root}: has no sequence {name!r}; there are {', '.join(known)}")
+    return [_sequence(frame_root / name, annotation_root / name, single_object) for name in names or known]
+
+
+def _sequence(frames: Path, annotations: Path, single_object: bool) -> VideoSequence:
+    if not frames.is_dir():
+        raise DatasetError(f"{frames}: no such folder, although {annotations} has annotations")
+    pictures = tuple(sorted(path for path in frames.iterdir() if path.suffix.lower() in FRAME_SUFFIXES))
+    if not pictures:
+        raise DatasetError(f"{frames}: no .jpg or .png frames")
+    groups = {"": _files(annotations)}
+    if not groups[""]:
+        groups = {folder.name: _files(folder) for folder in sorted(annotations.iterdir()) if folder.is_dir()}
+    if not any(groups.values()) or not all(group.isdecimal() or not group for group in groups):
+        raise DatasetError(
+            f"{annotations}: expected 00000.png, or a numbered folder per object with 00000.png"
+        )
+    return VideoSequence(annotations.name, pictures, groups, single_object)
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    return {path.stem: path for path in sorted(folder.glob("*.png"))}

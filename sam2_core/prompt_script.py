@@ -1,0 +1,193 @@
+"""Prompts for a whole video: which object is shown where in which frame, from the command line or a JSON
+file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .masks import decode_rle, load_id_image
+from .prompts import Prompt, PromptError
+
+Script = dict[int, list[Prompt]]
+"""Prompts by the number of their frame, from 0."""
+
+FORM = '[{"frame": 0, "object_id": 1, "points": [[X, Y]], "labels": [1], "box": [X0, Y0, X1, Y1]}]'
+FIELDS = {"frame", "object_id", "points", "labels", "box", "mask", "label", "restart"}
+
+
+def add_prompt_options(parser: argparse.ArgumentParser, video: bool = True) -> None:
+    """Declares the options of which `script_from_options` makes prompts; their order on the command line
+    counts.
+
+    Args:
+        parser: gets the options.
+        video: also --frame and --prompts, which a single image has no use for.
+    """
+    group = parser.add_argument_group(
+        "prompts",
+        "--object begins the prompts of another object"
+        + (", --frame those in another frame" if video else ""),
+    )
+    options: list[tuple[str, str, str]] = [
+        ("--object", "ID", "the following prompts are for this object, 1 to 255; default: 1"),
+        ("--point", "X,Y[,0]", "a point on the object, in pixels; with 0: on the background"),
+        ("--box", "X0,Y0,X1,Y1", "a box around the object, in pixels"),
+        (
+            "--mask",
+            "FILE",
+            "the object's mask as a picture, not black; an indexed PNG may hold several objects",
+        ),
+        ("--label", "TEXT", "a name for the object"),
+    ]
+    if video:
+        options.insert(1, ("--frame", "N", "the following prompts are for this frame, from 0; default: 0"))
+    for option, form, text in options:
+        group.add_argument(option, metavar=form, help=text, dest="script", action=_Record)
+    if video:
+        group.add_argument("--prompts", metavar="FILE", type=Path, help=f"JSON: {FORM}")
+
+
+class _Record(argparse.Action):
+    """Collects options of several names in one list, in the order given."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        recorded = [*(getattr(namespace, self.dest) or ()), ((option_string or "").lstrip("-"), values)]
+        setattr(namespace, self.dest, recorded)
+
+
+@dataclass
+class _Parts:
+    """What has been said of one object in one frame so far."""
+
+    points: list[list[float]] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    box: list[float] | None = None
+    mask: Any = None
+    label: str = ""
+
+    def prompt(self, object_id: int) -> Prompt:
+        return Prompt(object_id, self.points or None, self.labels or None, self.box, self.mask, self.label)
+
+
+def script_from_options(recorded: Sequence[tuple[str, str]] | None, file: Path | None = None) -> Script:
+    """The prompts of a command line.
+
+    Args:
+        recorded: what `add_prompt_options` left under `script`.
+        file: what it left under `prompts`; these prompts come in addition.
+
+    Raises:
+        PromptError: an option or the file can't be understood.
+    """
+    parts: dict[tuple[int, int], _Parts] = defaultdict(_Parts)
+    frame, object_id = 0, 1
+    for option, text in recorded or ():
+        if option == "object":
+            object_id = _whole(text, "--object", 1, 255)
+        elif option == "frame":
+            frame = _whole(text, "--frame", 0)
+        elif option == "point":
+            x, y, *label = _numbers(text, "--point", (2, 3), "X,Y or X,Y,0")
+            parts[frame, object_id].points.append([x, y])
+            parts[frame, object_id].labels.append(int(label[0]) if label else 1)
+        elif option == "box":
+            parts[frame, object_id].box = _numbers(text, "--box", (4,), "X0,Y0,X1,Y1")
+        elif option == "label":
+            parts[frame, object_id].label = text
+        elif option == "mask":
+            for found, mask in _masks_of_file(Path(text), object_id).items():
+                parts[frame, found].mask = mask
+    script: Script = defaultdict(list)
+    for (number, found), part in parts.items():
+        script[number].append(part.prompt(found))
+    for number, prompts in (script_from_file(file) if file is not None else {}).items():
+        script[number] += prompts
+    return dict(script)
+
+
+def script_from_file(path: Path) -> Script:
+    """The prompts of a JSON file: a list of objects with the fields of `Prompt` and `frame` (default 0).
+
+    A `mask` is the name of a picture, relative to the file, or a COCO run-length code.
+
+    Raises:
+        PromptError: the file is missing or can't be understood; the message names the entry.
+    """
+    try:
+        entries = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise PromptError(f"{path}: no such file; expected JSON like {FORM}") from error
+    except ValueError as error:
+        raise PromptError(f"{path}: not JSON ({error}); expected {FORM}") from error
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise PromptError(f"{path}: not a list of objects; expected {FORM}")
+    script: Script = defaultdict(list)
+    for number, entry in enumerate(entries):
+        try:
+            frame, prompts = _entry(entry, path.parent)
+        except PromptError as error:
+            raise PromptError(f"{path}: entry {number}: {error}") from error
+        script[frame] += prompts
+    return dict(script)
+
+
+def _entry(entry: dict[str, Any], folder: Path) -> tuple[int, Iterable[Prompt]]:
+    if unknown := set(entry) - FIELDS:
+        raise PromptError(f"unknown field {sorted(unknown)[0]!r}: give {', '.join(sorted(FIELDS))}")
+    frame = entry.get("frame", 0)
+    if isinstance(frame, bool) or not isinstance(frame, int) or frame < 0:
+        raise PromptError(f"frame {frame!r} is not a whole number from 0")
+    values = {name: value for name, value in entry.items() if name != "frame"}
+    values.setdefault("object_id", 1)
+    mask = values.get("mask")
+    if isinstance(mask, str):
+        values["mask"] = _masks_of_file(folder / mask, values["object_id"], single=True)[values["object_id"]]
+    elif isinstance(mask, dict):
+        try:
+            values["mask"] = decode_rle(mask)
+        except (KeyError, TypeError, ValueError) as error:
+            raise PromptError(f"mask is not a COCO run-length code ({error!r})") from error
+    return frame, [Prompt(**values)]
+
+
+def _masks_of_file(path: Path, object_id: int, single: bool = False) -> dict[int, np.ndarray]:
+    """The masks of a picture: by their ids if it is indexed and holds several, else the given object's."""
+    try:
+        ids = load_id_image(path)
+    except (FileNotFoundError, ValueError) as error:
+        raise PromptError(str(error) if isinstance(error, ValueError) else f"{path}: no such file") from error
+    found = [int(value) for value in np.unique(ids) if value]
+    if not found:
+        raise PromptError(f"{path}: the mask is empty, all its pixels are black")
+    if len(found) == 1 or single:
+        return {object_id: ids > 0}
+    return {value: ids == value for value in found}
+
+
+def _numbers(text: str, option: str, counts: tuple[int, ...], form: str) -> list[float]:
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in counts:
+        raise PromptError(f"{option} {text}: give {form} in pixels")
+    if option == "--point" and len(numbers) == 3 and numbers[2] not in (0, 1):
+        raise PromptError(f"{option} {text}: the label is 1 for the object or 0 for the background")
+    return numbers
+
+
+def _whole(text: str, option: str, least: int, most: int | None = None) -> int:
+    if not text.isdecimal() or int(text) < least or (most is not None and int(text) > most):
+        raise PromptError(
+            f"{option} {text}: give a whole number from {least}" + (f" to {most}" if most else "")
+        )
+    return int(text)

@@ -1,0 +1,192 @@
+"""Where images come from: a video file, a folder of pictures, a camera, a network stream."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+STREAMS = ("rtsp://", "rtsps://", "rtmp://", "http://", "https://", "udp://", "tcp://")
+DEFAULT_FPS = 25.0
+
+
+class SourceError(OSError):
+    """A source can't be opened or read; the message names it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One image of a source.
+
+    Attributes:
+        index: its number, from 0.
+        name: the picture's file name without ending, or the number as `00012`.
+        image: uint8 RGB (H, W, 3).
+    """
+
+    index: int
+    name: str
+    image: NDArray[np.uint8]
+
+
+class Source(Protocol):
+    """Images in order, each read when it is asked for.
+
+    Attributes:
+        name: a short name, fit for a file.
+        fps: frames per second.
+        total: how many frames there will be, None where nobody knows.
+    """
+
+    name: str
+    fps: float
+    total: int | None
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+    def close(self) -> None: ...
+
+
+def open_source(text: str) -> Source:
+    """Opens what a person named.
+
+    Args:
+        text: a video file, a folder of pictures, the number of a camera, or the address of a stream.
+
+    Raises:
+        SourceError: there is nothing of the kind, or it can't be read.
+    """
+    if text.isdecimal():
+        return CaptureSource(int(text), f"camera{text}", newest_only=True)
+    if text.lower().startswith(STREAMS):
+        # What comes over http may be a file, of which every frame is wanted; the others are live.
+        return CaptureSource(text, "stream", newest_only=not text.lower().startswith("http"))
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return FolderSource(path)
+    if not path.is_file():
+        raise SourceError(
+            f"{text}: no such file or folder; give a video, a folder of pictures, a camera's number, "
+            "or an rtsp:// or http:// address"
+        )
+    return CaptureSource(str(path), path.stem)
+
+
+class FolderSource:
+    """The pictures of a folder, by name; names that are numbers, by number."""
+
+    def __init__(self, folder: Path) -> None:
+        self.paths = sorted(
+            (path for path in folder.iterdir() if path.suffix.lower() in PICTURES), key=_order
+        )
+        if not self.paths:
+            raise SourceError(f"{folder}: no pictures ({', '.join(PICTURES)})")
+        self.name = folder.resolve().name
+        self.fps = DEFAULT_FPS
+        self.total: int | None = len(self.paths)
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index, path in enumerate(self.paths):
+            yield Frame(index, path.stem, read_picture(path))
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class CaptureSource:
+    """What OpenCV can capture: video files, cameras, streams.
+
+    Args:
+        address: of OpenCV's VideoCapture.
+        name: see `Source`.
+        newest_only: for live sources: images that come while the last one is being worked on give way to
+            newer ones.
+    """
+
+    def __init__(self, address: str | int, name: str, newest_only: bool = False) -> None:
+        self._capture = cv2.VideoCapture(address)
+        if not self._capture.isOpened():
+            raise SourceError(f"{address}: can't be opened as a video")
+        self._address = address
+        self._newest_only = newest_only
+        self.name = name
+        fps = self._capture.get(cv2.CAP_PROP_FPS)
+        self.fps = fps if 0.1 < fps < 1000 else DEFAULT_FPS
+        total = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self.total: int | None = total if total > 0 and not newest_only else None
+
+    def __iter__(self) -> Iterator[Frame]:
+        pictures = self._newest() if self._newest_only else self._every()
+        index = -1
+        for index, picture in enumerate(pictures):
+            image = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+            yield Frame(index, f"{index:05d}", image)
+        if index < 0:
+            raise SourceError(f"{self._address}: not one image could be read")
+
+    def _every(self) -> Iterator[np.ndarray]:
+        while True:
+            there, picture = self._capture.read()
+            if not there:
+                return
+            yield picture
+
+    def _newest(self) -> Iterator[np.ndarray]:
+        """Reads on another thread, so that a slow reader gets the newest image, not the oldest buffered
+        one.
+        """
+        waiting: list[np.ndarray | None] = []
+        arrival = threading.Condition()
+        stopped = threading.Event()
+
+        def read() -> None:
+            while not stopped.is_set():
+                there, picture = self._capture.read()
+                with arrival:
+                    waiting[:] = [picture if there else None]
+                    arrival.notify()
+                if not there:
+                    return
+
+        reader = threading.Thread(target=read, name="capture", daemon=True)
+        reader.start()
+        try:
+            while True:
+                with arrival:
+                    arrival.wait_for(lambda: waiting)
+                    picture = waiting.pop()
+                if picture is None:
+                    return
+                yield picture
+        finally:
+            stopped.set()
+            reader.join(timeout=5)
+
+    def close(self) -> None:
+        """Gives the camera or file back."""
+        self._capture.release()
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """Reads a picture as uint8 RGB (H, W, 3), turned upright as its EXIF data say.
+
+    Raises:
+        SourceError: it can't be read.
+    """
+    if not path.is_file():
+        raise SourceError(f"{path}: no such file")
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise SourceError(f"{path}: not a readable picture")
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _order(path: Path) -> tuple[int, str]:
+    return (int(path.stem), path.name) if path.stem.isdecimal() else (-1, path.name)
