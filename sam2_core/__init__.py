@@ -1,7 +1,23 @@
 """Track any object in a stream of images from one click: SAM 2, run online, in plain PyTorch."""
 
+from .checkpoints import CheckpointError
 from .configs import MODELS, MemoryConfig
+from .live import LiveResult, LiveStatistics, LiveTracker, Worker
+from .loading import load_model
 from .prompts import Prompt, PromptError
 from .tracker import Track, Tracker
 
-__all__ = ["MODELS", "MemoryConfig", "Prompt", "PromptError", "Track", "Tracker"]
+__all__ = [
+    "MODELS",
+    "CheckpointError",
+    "LiveResult",
+    "LiveStatistics",
+    "LiveTracker",
+    "MemoryConfig",
+    "Prompt",
+    "PromptError",
+    "Track",
+    "Tracker",
+    "Worker",
+    "load_model",
+]

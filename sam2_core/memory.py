@@ -79,7 +79,8 @@ class Fifo:
     """
 
     def keep(self, entries: Entries, new: MemoryEntry, config: MemoryConfig) -> Entries:
-        others = [entry for entry in entries if entry.index != new.index]
+        # a new entry replaces one of the same image, but what a person said stays
+        others = [e for e in entries if e.index != new.index or (e.prompted and not new.prompted)]
         prompted = [entry for entry in others if entry.prompted]
         recent = [entry for entry in others if not entry.prompted]
         (prompted if new.prompted else recent).append(new)
@@ -134,6 +135,13 @@ class MemoryBank:
     def with_entry(self, entry: MemoryEntry) -> MemoryBank:
         """The bank after an image; this one stays as it is."""
         return MemoryBank(self.config, POLICIES[self.config.policy].keep(self.entries, entry, self.config))
+
+    def with_prompted(self, entries: Iterable[MemoryEntry]) -> MemoryBank:
+        """The bank with prompted images from elsewhere; where they are too many, the oldest but the first go."""
+        others = tuple(entry for entry in self.entries if not entry.prompted)
+        prompted = sorted((*(e for e in self.entries if e.prompted), *entries), key=lambda entry: entry.index)
+        excess = max(len(prompted) - self.config.prompted_frames, 0)
+        return MemoryBank(self.config, (*prompted[:1], *prompted[1 + excess :], *others))
 
     def select(self, index: int, reverse: bool = False) -> Selection:
         """What image number `index` sees of the past."""

@@ -48,8 +48,10 @@ def preprocess(
     check_image(image)
     exact = image.shape[:2] == (size, size)
     if config.resize == "area" and not exact:
-        image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
-    tensor = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None].float() / 255.0
+        pixels = np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA))
+    else:
+        pixels = np.ascontiguousarray(image)
+    tensor = torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None].float() / 255.0
     if config.resize == "bilinear" and not exact:
         tensor = F.interpolate(tensor, size=(size, size), mode="bilinear", antialias=True)
     mean = torch.tensor(IMAGENET_MEAN, device=device).view(1, 3, 1, 1)

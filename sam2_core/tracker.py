@@ -78,7 +78,15 @@ class ObjectState:
     logits: Tensor
 
     def tensors(self) -> list[Tensor]:
+        """Everything that occupies memory."""
         return [self.logits, *(tensor for entry in self.bank.entries for tensor in entry.tensors())]
+
+    def shifted(self, offset: int) -> ObjectState:
+        """The same state, as if `offset` more images had been processed before all it knows of."""
+        if offset == 0:
+            return self
+        entries = tuple(replace(entry, index=entry.index + offset) for entry in self.bank.entries)
+        return replace(self, bank=MemoryBank(self.bank.config, entries), index=self.index + offset)
 
 
 class Tracker:
@@ -169,10 +177,9 @@ class Tracker:
         Raises:
             PromptError: a prompt can't be followed, or an object is unknown. Nothing has changed.
         """
-        prompts = self.resolve(prompts, features.height, features.width)
+        asked = self.resolve(prompts, features.height, features.width)
         self._check_known(object_ids)
         now = self._index + 1 if index is None else index
-        asked = {prompt.object_id: prompt for prompt in prompts}
         # what does not have to be tracked into this image first: objects new here, given by a mask, or here already
         fresh = {
             i
@@ -197,7 +204,7 @@ class Tracker:
                         features, asked[object_id], embedding[row : row + 1], output.logits[row : row + 1]
                     )
         for object_id in fresh:
-            results[object_id] = self._prompted(features, asked[object_id], now, reverse)
+            results[object_id] = self._prompted(features, object_id, asked[object_id], now, reverse)
         for prompted in (False, True):
             ids = [i for i in results if (i in asked) == prompted]
             states |= self._remember(features.vision, ids, results, asked, now, prompted)
@@ -248,31 +255,30 @@ class Tracker:
             objects[object_id] = state
         self._objects = dict(sorted(objects.items()))
 
-    def resolve(self, prompts: Sequence[Prompt], height: int, width: int) -> list[Prompt]:
+    def resolve(self, prompts: Sequence[Prompt], height: int, width: int) -> dict[int, Prompt]:
         """Check prompts against the image and the known objects, and give new objects their ids.
 
-        Returns: the same prompts, all with an id.
+        Returns: the prompts by object id, in the same order.
 
         Raises:
             PromptError: see `Prompt.check_against`; two prompts for one object; too many objects.
         """
+        taken = {*self._objects, *(p.object_id for p in prompts if p.object_id is not None)}
+        resolved: dict[int, Prompt] = {}
         for prompt in prompts:
             prompt.check_against(height, width)
-        taken = {*self._objects, *(p.object_id for p in prompts if p.object_id is not None)}
-        resolved = []
-        for prompt in prompts:
-            if prompt.object_id is None:
-                free = next((i for i in range(1, MAX_OBJECT_ID + 1) if i not in taken), None)
-                if free is None:
-                    raise PromptError(f"all {MAX_OBJECT_ID} object ids are in use: remove an object first")
-                taken.add(free)
-                prompt = replace(prompt, object_id=free)
-            resolved.append(prompt)
-        ids = [prompt.object_id for prompt in resolved]
-        for object_id in ids:
-            if ids.count(object_id) > 1:
-                raise PromptError(f"object {object_id} has two prompts in one image: put points and box into one prompt")
-        if len(taken) > self.max_objects and not taken <= set(self._objects):
+            object_id = prompt.object_id
+            if object_id is None:
+                object_id = next((i for i in range(1, MAX_OBJECT_ID + 1) if i not in taken), None)
+            if object_id is None:
+                raise PromptError(f"all {MAX_OBJECT_ID} object ids are in use: remove an object first")
+            if object_id in resolved:
+                raise PromptError(
+                    f"object {object_id} has two prompts in one image: put points and box into one prompt"
+                )
+            taken.add(object_id)
+            resolved[object_id] = replace(prompt, object_id=object_id)
+        if len(taken) > self.max_objects and not resolved.keys() <= self._objects.keys():
             raise PromptError(
                 f"{len(self._objects)} of at most {self.max_objects} objects are tracked: "
                 "remove one first, or raise max_objects"
@@ -316,12 +322,14 @@ class Tracker:
         )
         return self.model.condition_on_memory(vision, memories, appearance, slots, pointers, distances)
 
-    def _prompted(self, features: ImageFeatures, prompt: Prompt, now: int, reverse: bool) -> MaskOutput:
+    def _prompted(
+        self, features: ImageFeatures, object_id: int, prompt: Prompt, now: int, reverse: bool
+    ) -> MaskOutput:
         """The result of a prompt for an object that is not tracked into this image first."""
         if prompt.mask is not None:
             mask = mask_input(prompt.mask, self.model.config.image_size, self.model.device)
             return self.model.from_mask(features.vision, mask)
-        state = None if prompt.restart else self._objects.get(prompt.object_id or 0)
+        state = None if prompt.restart else self._objects.get(object_id)
         if state is None:
             return self._follow(features, prompt, self.model.without_memory(features.vision), None)
         past = MemoryBank(self.memory, tuple(e for e in state.bank.entries if e.index != now))
@@ -351,7 +359,7 @@ class Tracker:
         vision: VisionFeatures,
         object_ids: list[int],
         results: dict[int, MaskOutput],
-        asked: dict[int | None, Prompt],
+        asked: dict[int, Prompt],
         now: int,
         prompted: bool,
     ) -> dict[int, ObjectState]:

@@ -50,7 +50,7 @@ class PromptEncoder(nn.Module):
         """
         points = torch.cat((points + 0.5, points.new_zeros(len(points), 1, 2)), dim=1)
         labels = torch.cat((labels, labels.new_full((len(labels), 1), PADDING)), dim=1)
-        kinds = torch.cat([self.not_a_point_embed.weight, *(kind.weight for kind in self.point_embeddings)])
+        kinds = torch.cat([kind.get_parameter("weight") for kind in (self.not_a_point_embed, *self.point_embeddings)])
         positions = self.pe_layer(points / self.image_size) * (labels != PADDING).unsqueeze(-1)
         return positions + kinds[(labels + 1).long()]
 
