@@ -17,6 +17,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from .embedded import embedded_weights_path
+
 StateDict = dict[str, Tensor]
 
 PUBLISHER = "https://dl.fbaipublicfiles.com/segment_anything_2"
@@ -100,11 +102,10 @@ def download_directory() -> Path:
 
 def find_checkpoint(name: str) -> Path | None:
     """A model's weights: embedded in the package, in `checkpoints/` of a source tree, or in the cache."""
-    from .embedded import embedded_weights_path
-
-    embedded = embedded_weights_path(name)
-    if embedded is not None and Path(embedded).is_file():
-        return Path(embedded)
+    try:
+        return embedded_weights_path(name)
+    except FileNotFoundError:
+        pass  # not one of the embedded models
     for folder in (source_checkpoints(), cache_directory()):
         for suffix in (".pt", ".safetensors"):
             if folder is not None and (path := folder / f"{name}{suffix}").is_file():

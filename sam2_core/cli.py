@@ -18,6 +18,9 @@ from .prompts import PromptError
 
 EXPECTED = (CommandError, CheckpointError, DatasetError, PromptError, OSError)
 
+OPTIONAL = {"PIL": "pillow", "pycocotools": "pycocotools", "matplotlib": "matplotlib", "tqdm": "tqdm"}
+"""Modules that only some commands need, and the packages that bring them; a robot's node runs without."""
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
@@ -48,6 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as in `sam2 ... | head`
         sys.stderr.close()
         return 0
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] not in OPTIONAL:
+            raise
+        package = OPTIONAL[error.name.split(".")[0]]
+        print(f"sam2 {options.command}: needs {package}: pip install {package}", file=sys.stderr)
+        return 2
     except EXPECTED as error:
         print(f"sam2 {options.command}: {error}", file=sys.stderr)
         return 2

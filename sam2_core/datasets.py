@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from .masks import BoolMask, load_id_image, save_palette_png
+from .masks import BoolMask, is_indexed, load_id_image, save_mask_png, save_palette_png
 
 LAYOUTS = (
     ("JPEGImages/480p", "Annotations/480p"),
@@ -96,8 +95,7 @@ class VideoSequence:
             return
         folder.mkdir(parents=True, exist_ok=True)
         if self.single_object or not self._indexed():
-            picture = masks.get(1, nothing).astype(np.uint8) * 255
-            Image.fromarray(picture).save(folder / f"{frame}.png")
+            save_mask_png(folder / f"{frame}.png", masks.get(1, nothing))
             return
         ids = np.zeros(shape, np.uint8)
         for number, mask in masks.items():
@@ -105,8 +103,7 @@ class VideoSequence:
         save_palette_png(folder / f"{frame}.png", ids)
 
     def _indexed(self) -> bool:
-        with Image.open(next(iter(self.annotations[""].values()))) as picture:
-            return picture.mode == "P"
+        return is_indexed(next(iter(self.annotations[""].values())))
 
 
 def object_id(folder: str) -> int:

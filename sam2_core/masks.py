@@ -144,7 +144,7 @@ def encode_rle(mask: BoolMask) -> RunLengths:
     Returns:
         `{"size": [H, W], "counts": text}`, ready for JSON.
     """
-    from pycocotools import mask as coco
+    from pycocotools import mask as coco  # type: ignore[import-untyped]
 
     code = coco.encode(np.asfortranarray(mask, np.uint8))
     return {"size": [int(side) for side in code["size"]], "counts": code["counts"].decode("ascii")}
@@ -170,6 +170,21 @@ def save_palette_png(path: str | Path, ids: IdImage) -> None:
     png = Image.fromarray(np.ascontiguousarray(ids, np.uint8))
     png.putpalette(PALETTE.tobytes())
     png.save(path, format="PNG")
+
+
+def save_mask_png(path: str | Path, mask: BoolMask) -> None:
+    """Writes a mask (H, W) as a grey PNG: 255 where the object is."""
+    from PIL import Image
+
+    Image.fromarray(np.asarray(mask, np.uint8) * np.uint8(255)).save(path, format="PNG")
+
+
+def is_indexed(path: str | Path) -> bool:
+    """Whether a picture has a palette, so that its values are ids."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return picture.mode == "P"
 
 
 def load_id_image(path: str | Path) -> IdImage:

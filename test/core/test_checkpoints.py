@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
+
 from sam2_core import checkpoints
 from sam2_core.checkpoints import CheckpointError, load_state_dict, load_weights, recognise
-from torch import nn
 
 SHAPES = Path(__file__).parent.parent / "reference" / "state_dict_shapes.json"
 
@@ -79,7 +80,7 @@ def test_a_truncated_file_is_refused(form: str, share: float, state: dict, tmp_p
 )
 def test_a_foreign_file_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "weights.pt").write_bytes(content)
-    with pytest.raises(CheckpointError, match="weights.pt"):
+    with pytest.raises(CheckpointError, match=r"weights.pt"):
         load_state_dict(tmp_path / "weights.pt")
 
 
@@ -140,7 +141,7 @@ def test_the_wrong_model_s_weights_are_called_by_their_name(tmp_path: Path) -> N
     # One number spread over every tensor keeps the file small.
     state = {key: torch.zeros(1).expand(shape) for key, shape in shapes.items()}
     path = as_published(tmp_path / "sam2.1_hiera_tiny.pt", state)
-    with pytest.raises(CheckpointError, match="This looks like sam2.1_hiera_small"):
+    with pytest.raises(CheckpointError, match=r"This looks like sam2.1_hiera_small"):
         load_weights(Small(), path, "sam2.1_hiera_tiny")
 
 

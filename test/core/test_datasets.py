@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
 from sam2_core.datasets import DatasetError, find_sequences
 from sam2_core.masks import load_id_image, save_palette_png
 

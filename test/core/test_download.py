@@ -150,7 +150,7 @@ def test_a_foreign_beginning_is_found_out_and_fetched_anew(server: Server, tmp_p
 
 def test_a_corrupted_file_is_refused_and_the_next_call_succeeds(server: Server, tmp_path: Path) -> None:
     server.corrupt_first = 1
-    with pytest.raises(CheckpointError, match="sha256 .* was discarded"):
+    with pytest.raises(CheckpointError, match=r"sha256 .* was discarded"):
         fetch(tmp_path)
     assert not (tmp_path / f"{NAME}.pt").exists()
     assert fetch(tmp_path).read_bytes() == CONTENT
@@ -207,5 +207,5 @@ def test_a_folder_that_cannot_be_made_is_named(server: Server, tmp_path: Path) -
 
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="'sam3'.*sam2_hiera_tiny.*sam2.1_hiera_large"):
+    with pytest.raises(CheckpointError, match=r"'sam3'.*sam2_hiera_tiny.*sam2.1_hiera_large"):
         download.download_checkpoint("sam3", tmp_path)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
 from sam2_core import masks
 
 
@@ -125,5 +126,5 @@ def test_in_a_picture_without_palette_what_is_not_black_is_the_object(tmp_path: 
 
 def test_a_file_that_is_no_picture_is_named(tmp_path: Path) -> None:
     (tmp_path / "mask.png").write_text("no picture")
-    with pytest.raises(ValueError, match="mask.png: not a readable mask"):
+    with pytest.raises(ValueError, match=r"mask.png: not a readable mask"):
         masks.load_id_image(tmp_path / "mask.png")

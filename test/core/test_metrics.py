@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+
 from sam2_core.metrics import ObjectScores, Score, boundary_measure, boundary_pixels, region_similarity
 
 

@@ -1,0 +1,288 @@
+"""The command `sam2`, run as a person runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from sam2_core.cli import main
+from sam2_core.masks import decode_rle, load_id_image, save_palette_png
+
+FRAMES = 12
+COMMAND = (sys.executable, "-m", "sam2_core.cli")
+_PATHS = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, _PATHS))}
+SHAPE = (96, 128)
+
+
+def picture(index: int) -> tuple[np.ndarray, np.ndarray]:
+    """A bright disk that moves over a dark, textured ground: image (RGB) and mask."""
+    random = np.random.default_rng(0)
+    image = random.integers(20, 60, (*SHAPE, 3), np.uint8)
+    rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    mask = (columns - 40 - 3 * index) ** 2 + (rows - 48) ** 2 <= 20**2
+    image[mask] = (230, 180, 40)
+    return image, mask
+
+
+def write_folder(folder: Path, count: int = FRAMES) -> Path:
+    folder.mkdir(parents=True)
+    for index in range(count):
+        cv2.imwrite(str(folder / f"{index:05d}.jpg"), picture(index)[0][..., ::-1])
+    return folder
+
+
+def write_video(path: Path, count: int = FRAMES) -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, SHAPE[::-1])
+    for index in range(count):
+        writer.write(np.ascontiguousarray(picture(index)[0][..., ::-1]))
+    writer.release()
+    return path
+
+
+def read_video(path: Path) -> list[np.ndarray]:
+    capture = cv2.VideoCapture(str(path))
+    images = []
+    while (read := capture.read())[0]:
+        images.append(read[1])
+    return images
+
+
+def sam2(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def overlap(first: np.ndarray, second: np.ndarray) -> float:
+    return np.count_nonzero(first & second) / np.count_nonzero(first | second)
+
+
+def test_track_writes_overlay_masks_run_lengths_and_boxes(tmp_path: Path) -> None:
+    source = write_video(tmp_path / "clip.mp4")
+    out = tmp_path / "out"
+    files = (
+        "-o",
+        out / "o.mp4",
+        "--masks",
+        out / "masks",
+        "--json",
+        out / "o.json",
+        "--boxes",
+        out / "o.csv",
+    )
+    assert sam2("track", source, "--point", "40,48", *files) == 0
+
+    overlay = read_video(out / "o.mp4")
+    assert len(overlay) == FRAMES
+    assert overlay[0].shape == (*SHAPE, 3)
+    names = sorted(path.name for path in (out / "masks").iterdir())
+    assert names == [f"{index:05d}.png" for index in range(FRAMES)]
+    entries = json.loads((out / "o.json").read_text())
+    lines = [line.split(",") for line in (out / "o.csv").read_text().splitlines()]
+    assert len(entries) == len(lines) == FRAMES
+    for index in range(FRAMES):
+        mask = load_id_image(out / "masks" / names[index]) == 1
+        assert overlap(mask, picture(index)[1]) > 0.8
+        assert entries[index]["image_id"] == index
+        assert (decode_rle(entries[index]["segmentation"]) == mask).all()
+        assert lines[index][:2] == [str(index + 1), "1"]
+        assert [float(number) for number in lines[index][2:6]] == entries[index]["bbox"]
+        assert lines[index][7:] == ["-1", "-1", "-1"]
+
+
+def test_track_follows_several_objects_and_starts_each_in_its_own_frame(tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "frames")
+    save_palette_png(tmp_path / "first.png", picture(2)[1].astype(np.uint8))
+    prompts = ["--frame", 2, "--object", 7, "--mask", tmp_path / "first.png"]
+    prompts += ["--frame", 5, "--object", 9, "--box", "2,2,20,20"]
+    assert sam2("track", source, "--masks", tmp_path / "masks", "--max-frames", 7, *prompts) == 0
+    seen = [set(np.unique(load_id_image(path))) - {0} for path in sorted((tmp_path / "masks").iterdir())]
+    assert seen[:2] == [set(), set()], "nothing is tracked before the first prompt"
+    assert seen[2] == {7}
+    assert 9 not in seen[4]
+    assert seen[5] == {7, 9}
+
+
+def test_a_correction_in_a_later_frame_changes_the_mask_from_there_on(tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "frames", 6)
+    corner = np.zeros(SHAPE, np.uint8)
+    corner[70:, 90:] = 1
+    save_palette_png(tmp_path / "corner.png", corner)
+    save_palette_png(tmp_path / "disk.png", picture(3)[1].astype(np.uint8))
+    prompts = [{"mask": "corner.png"}, {"frame": 3, "mask": "disk.png", "restart": True}]
+    (tmp_path / "prompts.json").write_text(json.dumps(prompts))
+    assert sam2("track", source, "--prompts", tmp_path / "prompts.json", "--masks", tmp_path / "m") == 0
+    overlaps = [overlap(load_id_image(tmp_path / f"m/{i:05d}.png") == 1, picture(i)[1]) for i in range(6)]
+    assert overlaps[0] < 0.1
+    assert min(overlaps[3:]) > 0.8
+
+
+def test_without_a_named_output_the_overlay_lands_beside_the_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_video(tmp_path / "clip.mp4", 3)
+    monkeypatch.chdir(tmp_path)
+    assert sam2("track", source, "--point", "40,48", "--max-frames", 2) == 0
+    assert len(read_video(tmp_path / "clip_sam2.mp4")) == 2
+
+
+def test_a_prompt_after_the_last_frame_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_folder(tmp_path / "frames", 2)
+    prompts = ("--point", "40,48", "--frame", 50, "--point", "4,4")
+    assert sam2("track", source, "--masks", tmp_path / "m", *prompts) == 0
+    assert "nothing was shown in frame 50, there were only 2 frames" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_leaves_complete_files(tmp_path: Path, number: int) -> None:
+    source = write_folder(tmp_path / "frames", 400)
+    command = [*COMMAND, "track", str(source), "--point", "40,48", "-o", "o.mp4", "--masks", "masks"]
+    command += ["--json", "o.json", "--boxes", "o.csv"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=ENVIRONMENT)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "masks" / "00002.png").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    masks = len(list((tmp_path / "masks").iterdir()))
+    assert 3 <= masks < 400
+    assert f"stopped after {masks} frames" in errors
+    assert len(json.loads((tmp_path / "o.json").read_text())) == masks
+    assert len(read_video(tmp_path / "o.mp4")) == masks
+    assert len((tmp_path / "o.csv").read_text().splitlines()) == masks
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["track", "nowhere.mp4", "--point", "1,2"], "nowhere.mp4: no such file or folder"),
+        (["track", "nowhere.mp4"], "no prompt: show an object with --point"),
+        (["track", "nowhere.mp4", "--box", "9,9,1,1"], "x_min >= x_max"),
+        (["track", "{clip}", "--point", "1,2", "--checkpoint", "gone.pt"], "gone.pt: no such file"),
+        (["track", "{clip}", "--point", "1,2", "--checkpoint", "{clip}"], "clip.mp4: "),
+        (["track", "{clip}", "--point", "1,2", "--image-size", "100"], "image size 100 is not a multiple"),
+        (["track", "{clip}", "--point", "1,2", "--device", "toaster"], "toaster"),
+        (["track", "{clip}", "--point", "500,2"], "frame 0: point (500, 2) lies outside"),
+        (["track", "{clip}", "--point", "1,2", "-o", "x.gif"], "x.gif: unknown kind of video; give one of"),
+        (["track", "{clip}", "--point", "1,2", "--alpha", "7"], "--alpha 7.0 is not between 0 and 1"),
+        (["evaluate", "nowhere"], "nowhere: no such folder"),
+    ],
+)  # fmt: skip
+def test_an_error_is_one_clear_line_and_exit_code_2(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    clip = write_video(tmp_path / "clip.mp4", 2)
+    assert sam2(*(argument.format(clip=clip) for argument in arguments)) == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("sam2 ")]
+    assert len(errors) == 1
+    assert message in errors[0]
+
+
+def test_a_foreign_checkpoint_ends_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "foreign.pt").write_bytes(b"PK\x03\x04" + bytes(100))
+    write_folder(tmp_path / "frames", 1)
+    command = [*COMMAND, "track", "frames", "--point", "1,2", "--checkpoint", "foreign.pt"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=ENVIRONMENT, check=False)
+    assert done.returncode == 2
+    assert "foreign.pt: truncated, damaged or no file of weights" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def davis(tmp_path: Path) -> Path:
+    root = tmp_path / "davis"
+    for name in ("disk", "ring"):
+        write_folder(root / "JPEGImages/480p" / name, 6)
+        folder = root / "Annotations/480p" / name
+        folder.mkdir(parents=True)
+        for index in range(6):
+            cv2.imwrite(str(folder / f"{index:05d}.png"), picture(index)[1].astype(np.uint8) * 255)
+    return root
+
+
+def test_evaluate_ends_with_the_totals(
+    davis: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert sam2("evaluate", davis, "--model", "sam2_nano", "--json", tmp_path / "scores.json") == 0
+    lines = capsys.readouterr().out.splitlines()
+    report = json.loads((tmp_path / "scores.json").read_text())
+    assert set(report) == {"sequences", "overall"}
+    assert set(report["sequences"]) == {"disk", "ring"}
+    total = report["overall"]
+    assert set(total) == set(report["sequences"]["disk"]) == {"J&F", "J", "F", "fps"}
+    assert total["J"] > 80
+    expected = f"J&F {total['J&F']:.1f}  J {total['J']:.1f}  F {total['F']:.1f}  frames/s {total['fps']:.1f}"
+    assert lines[-1] == expected
+    assert [line.split()[0] for line in lines[:3]] == ["sequence", "disk", "ring"]
+
+
+def test_evaluate_prints_only_json_when_asked(davis: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sam2("evaluate", davis, "--sequences", "disk", "--prompt", "point", "--json", "-") == 0
+    assert set(json.loads(capsys.readouterr().out)["sequences"]) == {"disk"}
+
+
+def test_evaluate_goes_on_where_it_was_interrupted(
+    davis: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved = tmp_path / "saved"
+    arguments = ("evaluate", davis, "--save-masks", saved, "--json", "-")
+    assert sam2(*arguments, "--sequences", "disk") == 0
+    first = json.loads(capsys.readouterr().out)["sequences"]["disk"]
+    before = (saved / "disk" / "00003.png").stat().st_mtime_ns
+    assert sam2(*arguments) == 0
+    assert (saved / "disk" / "00003.png").stat().st_mtime_ns == before
+    report = json.loads(capsys.readouterr().out)
+    assert report["sequences"]["disk"] == first
+    assert len(list((saved / "ring").iterdir())) == 6
+
+
+def test_evaluate_does_not_mix_the_results_of_two_settings(
+    davis: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("evaluate", davis, "--save-masks", tmp_path / "saved", "--sequences", "disk")
+    assert sam2(*arguments) == 0
+    assert sam2(*arguments, "--prompt", "box") == 2
+    assert "holds masks made with prompt mask, not box" in capsys.readouterr().err
+
+
+def test_benchmark_prints_a_row_per_number_of_objects(capsys: pytest.CaptureFixture[str]) -> None:
+    short = ("--frames", 2, "--warm-up", 1, "--width", 160, "--height", 120)
+    assert sam2("benchmark", "--objects", 1, 3, *short) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "4.3 M parameters" in lines[0]
+    assert [line.split()[0] for line in lines[2:4]] == ["1", "3"]
+    for line in lines[2:4]:
+        _, per_second, step, *stages = map(float, line.split())
+        assert per_second * step == pytest.approx(1000, rel=0.05)
+        assert sum(stages) == pytest.approx(step, abs=1)
+    assert lines[-1].startswith("peak memory ")
+
+
+def test_download_has_nothing_to_do_for_the_embedded_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert sam2("download", "sam2_nano") == 0
+    assert "nothing to download" in capsys.readouterr().out
+
+
+def test_download_offline_tells_how_to_do_it_by_hand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAM2_MIRROR", "http://127.0.0.1:9")
+    monkeypatch.setattr("sam2_core.download.time.sleep", lambda seconds: None)
+    assert sam2("download", "sam2.1_hiera_tiny", "--to", tmp_path) == 2
+    assert f"put it at {tmp_path}/sam2.1_hiera_tiny.pt" in capsys.readouterr().err
