@@ -1,0 +1,90 @@
+"""Batches of clips, made on demand: the same seed and step give the same batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from training.clips import ClipMaker, ClipSettings
+from training.photos import PhotoStore
+from training.prompts import draw_prompts
+from training.rollout import ClipBatch
+
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""ImageNet's, as the model's preprocessing uses them."""
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """Size and mixture of batches.
+
+    Attributes:
+        clips: B.
+        frames: T.
+        size: S, pixels.
+        objects: At most so many objects of a clip are followed.
+        kinds: Chances of prompt kinds.
+    """
+
+    clips: int = 4
+    frames: int = 6
+    size: int = 320
+    objects: int = 2
+    kinds: tuple[tuple[str, float], ...] = (("mask", 0.36), ("box", 0.34), ("point", 0.3))
+
+
+def normalise(frames: np.ndarray) -> Tensor:
+    """uint8 RGB (..., S, S, 3) -> float32 (..., 3, S, S) with ImageNet's mean and deviation."""
+    pixels = torch.from_numpy(frames).float().div_(255)
+    return pixels.sub_(torch.tensor(MEAN)).div_(torch.tensor(DEVIATION)).movedim(-1, -3)
+
+
+def make_batch(maker: ClipMaker, settings: BatchSettings, seed: int, kind: str | None = None) -> ClipBatch:
+    """Make the batch of a seed.
+
+    Args:
+        maker: Makes the clips; its frames and size are those of the settings.
+        settings: Size and mixture.
+        seed: Determines everything.
+        kind: Prompt kind; None draws one.
+    """
+    rng = np.random.default_rng([seed, 1])
+    clips = [maker.make(int(rng.integers(2**62))) for _ in range(settings.clips)]
+    followed = [(c, number) for c, clip in enumerate(clips) for number in clip.objects[: settings.objects]]
+    masks = np.stack([clips[c].labels == number for c, number in followed])
+    if kind is None:
+        kinds, chances = zip(*settings.kinds, strict=True)
+        kind = str(rng.choice(kinds, p=np.array(chances) / sum(chances)))
+    return ClipBatch(
+        normalise(np.stack([clip.frames for clip in clips])),
+        torch.from_numpy(masks),
+        torch.tensor([c for c, _ in followed]),
+        draw_prompts(masks[:, 0], kind, rng),
+    )
+
+
+class Batches(IterableDataset):
+    """An endless stream of batches from a given step on."""
+
+    def __init__(self, prepared: Path, settings: BatchSettings, seed: int, first_step: int, rank: int, ranks: int):
+        """Bind the stream; photos are opened by the process that iterates."""
+        self.prepared = prepared
+        self.settings = settings
+        self.seed = seed
+        self.step = first_step
+        self.rank = rank
+        self.ranks = ranks
+
+    def __iter__(self) -> Iterator[ClipBatch]:
+        cv2.setNumThreads(1)
+        maker = ClipMaker(PhotoStore(self.prepared), ClipSettings(self.settings.frames, self.settings.size))
+        while True:
+            yield make_batch(maker, self.settings, (self.seed * 1_000_003 + self.step) * self.ranks + self.rank)
+            self.step += 1

@@ -1,0 +1,245 @@
+"""Short synthetic video from still photographs (the way of STM, STCN and XMem, with its weak spots covered).
+
+A clip is a background that moves as a camera would, with up to four objects that move on their own: the ones to
+follow, distractors (among them copies of another object), and occluders. Objects leave the picture, are hidden,
+vanish and return, so that the model learns when there is nothing to find.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from training.motion import CAMERA_PACE, OBJECT_PACE, Path, frame_patch, random_path
+from training.photometry import film, recolour
+from training.photos import PhotoStore
+
+SMALLEST_START = 0.003
+"""An object must cover this share of frame 0 to be followed."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """T frames and the objects in them.
+
+    Attributes:
+        frames: uint8 RGB (T, S, S, 3).
+        labels: uint8 (T, S, S): number of the object that a pixel shows, 0 for none.
+        objects: Numbers of the objects that can be followed: they are visible in frame 0.
+    """
+
+    frames: np.ndarray
+    labels: np.ndarray
+    objects: list[int]
+
+
+@dataclass(frozen=True)
+class ClipSettings:
+    """What clips are made of.
+
+    Attributes:
+        frames: T.
+        size: S, pixels.
+        whole: Share of clips whose background carries an object of its own photo.
+        video: Share of the others whose background is real video, where there is any.
+        extra: Chances of a second, third and fourth pasted object.
+        copy: Chance that a further object is a copy of the one before.
+        absence: Chance that an object goes away for some frames.
+    """
+
+    frames: int
+    size: int
+    whole: float = 0.45
+    video: float = 0.25
+    extra: tuple[float, ...] = (0.6, 0.35, 0.15)
+    copy: float = 0.3
+    absence: float = 0.2
+
+
+@dataclass
+class Sprite:
+    """An object cut out of a photo: its RGBA picture, its extent in 0 to 1, its path, and where it is not drawn."""
+
+    picture: np.ndarray
+    box: tuple[float, float, float, float]
+    path: Path
+    hidden: set[int]
+
+
+def _extent(mask: np.ndarray) -> tuple[float, float, float, float]:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    size = mask.shape[0]
+    return columns[0] / size, rows[0] / size, (columns[-1] + 1) / size, (rows[-1] + 1) / size
+
+
+def _frame_steps(rng: np.random.Generator, frames: int) -> np.ndarray:
+    """Which steps of a longer walk the frames show: random gaps, as a slow tracker would see them."""
+    most = rng.choice([1, 2, 4], p=[0.5, 0.3, 0.2])
+    return np.concatenate([[0], np.cumsum(rng.integers(1, most + 1, frames - 1))])
+
+
+def _sampled(path: Path, steps: np.ndarray) -> Path:
+    return Path(path.position[steps], path.linear[steps], path.bend[steps])
+
+
+class ClipMaker:
+    """Makes clips; the same seed gives the same clip."""
+
+    def __init__(self, store: PhotoStore, settings: ClipSettings) -> None:
+        """Bind photos and settings."""
+        self.store = store
+        self.settings = settings
+
+    def make(self, seed: int) -> Clip:
+        """Make the clip of a seed.
+
+        Raises:
+            RuntimeError: No clip with a visible object came about in many tries (the photos hold no usable masks).
+        """
+        rng = np.random.default_rng(seed)
+        for _ in range(30):
+            clip = self._try(rng)
+            if clip.objects:
+                return clip
+        raise RuntimeError("no clip with a visible object in 30 tries: check the prepared label maps")
+
+    def _try(self, rng: np.random.Generator) -> Clip:
+        settings = self.settings
+        steps = _frame_steps(rng, settings.frames)
+        pace = float(rng.choice([0.3, 0.8, 1.5, 2.6], p=[0.15, 0.35, 0.35, 0.15]))
+        whole = rng.random() < settings.whole
+        frames, labels = self._background(rng, steps, pace, whole)
+        sprites = self._sprites(rng, steps, pace, whole)
+        order = rng.permutation(len(sprites))
+        for t in range(settings.frames):
+            for number in order:
+                if t not in sprites[number].hidden:
+                    self._draw(sprites[number], number + 2, t, frames[t], labels[t])
+        area = np.bincount(labels[0].ravel(), minlength=10) / labels[0].size
+        objects = [n for n in range(1, 6) if area[n] >= SMALLEST_START]
+        rng.shuffle(objects)
+        return Clip(film(rng, frames), labels, objects)
+
+    def _background(
+        self, rng: np.random.Generator, steps: np.ndarray, pace: float, whole: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Frames and labels of what lies behind the pasted objects; its own object has the number 1."""
+        store, size, count = self.store, self.settings.size, len(steps)
+        labels = np.zeros((count, size, size), np.uint8)
+        frames = np.empty((count, size, size, 3), np.uint8)
+        zoom = float(np.exp(rng.uniform(0.0, 0.35)))
+        camera = CAMERA_PACE.times(pace) if not whole else OBJECT_PACE.times(0.8 * pace)
+        path = _sampled(random_path(rng, int(steps[-1]) + 1, camera, (0.5, 0.5), zoom, tilt=0.06), steps)
+        if not whole and store.videos and rng.random() < self.settings.video:
+            start, end = store.videos[rng.integers(len(store.videos))]
+            first = int(rng.integers(start, max(start + 1, end - steps[-1])))
+            pictures = [store.frames[min(first + int(step), end - 1)] for step in steps]
+            path = _sampled(random_path(rng, int(steps[-1]) + 1, camera.times(0.15), (0.5, 0.5), zoom, 0.0), steps)
+            mask = None
+        else:
+            position = store.draw(rng)
+            pictures = [store.image(position)] * count
+            mask = store.object_mask(position, rng) if whole else None
+        if rng.random() < 0.5:
+            pictures = [np.ascontiguousarray(picture[:, ::-1]) for picture in pictures]
+            mask = None if mask is None else np.ascontiguousarray(mask[:, ::-1])
+        for t, picture in enumerate(pictures):
+            patch = frame_patch(path, t, (0, 0, 1, 1), store.size, size, whole=True)
+            frames[t] = cv2.remap(
+                picture, patch.map_x, patch.map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+            )
+            if mask is not None:
+                labels[t] = cv2.remap(
+                    mask, patch.map_x, patch.map_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101
+                )
+        if whole and count > 3 and rng.random() < 0.5 * self.settings.absence:
+            self._cut_away(rng, frames, labels)
+        return frames, labels
+
+    def _cut_away(self, rng: np.random.Generator, frames: np.ndarray, labels: np.ndarray) -> None:
+        """Show another scene for some frames, as a cut or a camera that looked away would."""
+        first, last = self._away(rng)
+        other = self.store.image(self.store.draw(rng))
+        frames[first:last] = cv2.resize(other, frames.shape[1:3], interpolation=cv2.INTER_AREA)
+        labels[first:last] = 0
+
+    def _away(self, rng: np.random.Generator) -> tuple[int, int]:
+        """First frame of an absence and the first after it; it may last to the end."""
+        count = self.settings.frames
+        first = int(rng.integers(1, count))
+        return first, int(rng.integers(first + 1, count + 1))
+
+    def _sprites(self, rng: np.random.Generator, steps: np.ndarray, pace: float, whole: bool) -> list[Sprite]:
+        chances = self.settings.extra if not whole else self.settings.extra[1:]
+        count = (0 if whole else 1) + sum(int(rng.random() < chance) for chance in chances)
+        sprites: list[Sprite] = []
+        for _ in range(count):
+            copied = sprites[-1] if sprites and rng.random() < self.settings.copy else None
+            sprites.append(self._sprite(rng, steps, pace, copied))
+        if sprites and len(steps) > 2 and rng.random() < self.settings.absence:
+            self._send_away(rng, sprites)
+        return sprites
+
+    def _sprite(self, rng: np.random.Generator, steps: np.ndarray, pace: float, copied: Sprite | None) -> Sprite:
+        if copied is not None:
+            picture, box = copied.picture, copied.box
+            if rng.random() < 0.5:
+                picture = np.ascontiguousarray(picture[:, ::-1])
+                box = (1 - box[2], box[1], 1 - box[0], box[3])
+            strength = float(rng.choice([0.0, 0.5, 1.5]))
+        else:
+            position = self.store.draw(rng)
+            mask = self.store.object_mask(position, rng)
+            box = _extent(mask)
+            # The rim of a drawn mask often shows the photo's own background: take a little of it away.
+            alpha = cv2.GaussianBlur(cv2.erode(mask, np.ones((2, 2), np.uint8)) * 255, (0, 0), 0.8)
+            picture = np.dstack([self.store.image(position), alpha])
+            strength = float(rng.choice([0.0, 0.6]))
+        if strength:
+            picture = np.dstack([recolour(rng, picture[..., :3].copy(), strength), picture[..., 3]])
+        width, height = box[2] - box[0], box[3] - box[1]
+        wanted = np.exp(rng.uniform(np.log(0.13), np.log(0.75)))
+        scale = float(min(wanted / np.sqrt(width * height), 2.2, 1.3 / max(width, height)))
+        start = (float(rng.uniform(0.12, 0.88)), float(rng.uniform(0.15, 0.85)))
+        own = OBJECT_PACE.times(pace * float(np.exp(rng.normal(0, 0.4))))
+        path = random_path(rng, int(steps[-1]) + 1, own, start, scale)
+        return Sprite(picture, box, _sampled(path, steps), set())
+
+    def _send_away(self, rng: np.random.Generator, sprites: list[Sprite]) -> None:
+        """Let an object vanish, leave over the picture's edge, or be covered by another for some frames."""
+        first, last = self._away(rng)
+        sprite = sprites[0]
+        kind = rng.choice(["vanish", "leave", "covered"], p=[0.25, 0.4, 0.35])
+        if kind == "covered" and len(sprites) > 1:
+            cover = sprites[-1]
+            size = max(sprite.box[2] - sprite.box[0], sprite.box[3] - sprite.box[1])
+            least = min(cover.box[2] - cover.box[0], cover.box[3] - cover.box[1])
+            factor = 1.15 * size / least
+            side = rng.choice([-1.0, 1.0]) * rng.uniform(0.25, 0.5)
+            for t in range(len(sprite.path.position)):
+                away = max(first - t, t - last + 1, 0)
+                drift = np.array([side * away * (1 if t < first else -1), 0.04 * away])
+                cover.path.position[t] = sprite.path.position[t] + drift
+                cover.path.linear[t] = factor * sprite.path.linear[t]
+        elif kind == "leave":
+            out = rng.normal(0, 1, 2)
+            out = out / np.abs(out).max() * rng.uniform(0.9, 1.3)
+            for t in range(len(sprite.path.position)):
+                away = max(first - t, t - last + 1, 0)
+                sprite.path.position[t] += out * {0: 1.0, 1: 0.45}.get(away, 0.0)
+        else:
+            sprite.hidden = set(range(first, last))
+
+    def _draw(self, sprite: Sprite, number: int, t: int, frame: np.ndarray, labels: np.ndarray) -> None:
+        patch = frame_patch(sprite.path, t, sprite.box, self.store.size, self.settings.size)
+        if patch is None:
+            return
+        drawn = cv2.remap(sprite.picture, patch.map_x, patch.map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        rows, columns = slice(patch.top, patch.bottom), slice(patch.left, patch.right)
+        alpha = drawn[..., 3:].astype(np.uint16)
+        under = frame[rows, columns]
+        mixed = (drawn[..., :3] * alpha + under * (255 - alpha) + 127) // 255
+        frame[rows, columns] = mixed.astype(np.uint8)
+        labels[rows, columns][drawn[..., 3] > 127] = number

@@ -1,0 +1,69 @@
+"""The stages of training: what `python -m training.train` does, one after the other."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from training.batches import BatchSettings
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of training.
+
+    Attributes:
+        name: For logs, and to start from.
+        batch: Size and mixture of the batches of every process.
+        steps: Optimisation steps.
+        rate: Highest learning rate of everything but the trunk.
+        trunk_rate: Highest learning rate of the trunk.
+        frozen_blocks: So many of the trunk's first blocks, and its stem, stay as they are.
+        warm_up: Steps until the highest rate is reached.
+        last_rate: Share of the highest rate that is left at the end.
+    """
+
+    name: str
+    batch: BatchSettings
+    steps: int
+    rate: float = 6e-4
+    trunk_rate: float = 0.9e-4
+    frozen_blocks: int = 3
+    warm_up: int = 60
+    last_rate: float = 0.02
+
+    def rate_factor(self, step: int, progress: float) -> float:
+        """Learning rate at a step, as a share of the highest: a short rise, then half a cosine.
+
+        Args:
+            step: Steps taken in this stage.
+            progress: Share of the stage that is over, 0 to 1.
+        """
+        rise = min(1.0, (step + 1) / max(1, self.warm_up))
+        fall = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+        return rise * (self.last_rate + (1 - self.last_rate) * fall)
+
+
+MASKS_FIRST = (("mask", 0.5), ("box", 0.25), ("point", 0.25))
+
+STAGES = (
+    Stage("small", BatchSettings(clips=4, frames=3, size=160, kinds=MASKS_FIRST), 1200),
+    Stage("medium", BatchSettings(clips=3, frames=3, size=256, kinds=MASKS_FIRST), 1200, rate=4e-4),
+    Stage("long", BatchSettings(clips=2, frames=5, size=256), 1200, 3e-4, 0.5e-4, frozen_blocks=5),
+    Stage("finish", BatchSettings(clips=1, frames=6, size=320), 400, 1e-4, 0.15e-4, frozen_blocks=5),
+)
+"""From ImageNet's trunk to sam2_nano; batch sizes are those of each of two processes."""
+
+
+def stages_from(name: str | None) -> tuple[Stage, ...]:
+    """The stages from a given one on.
+
+    Raises:
+        ValueError: There is no stage of this name.
+    """
+    names = [stage.name for stage in STAGES]
+    if name is None:
+        return STAGES
+    if name not in names:
+        raise ValueError(f"no stage {name!r}: choose from {', '.join(names)}")
+    return STAGES[names.index(name) :]

@@ -1,0 +1,132 @@
+"""A differentiable walk through a batch of clips: what the tracker does online, for training.
+
+All objects of a batch begin in frame 0 with the same kind of prompt, so their memories stay equally long
+and every step is one call of the model for all of them. Gradients flow through the memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sam2_core.model.sam2 import MaskOutput, SAM2, VisionFeatures
+from training.prompts import PromptBatch, box_map
+
+
+@dataclass(frozen=True)
+class ClipBatch:
+    """B clips and N objects in them.
+
+    Attributes:
+        images: (B, T, 3, S, S), normalised for the model.
+        masks: bool (N, T, S, S).
+        clip: (N,) which clip an object is in.
+        prompts: For frame 0.
+    """
+
+    images: Tensor
+    masks: Tensor
+    clip: Tensor
+    prompts: PromptBatch
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What is kept of one frame: memory and appearance (N, h w, C_memory), pointer (N, C)."""
+
+    memory: Tensor
+    appearance: Tensor | None
+    pointer: Tensor
+
+
+def encode_clips(model: SAM2, images: Tensor) -> VisionFeatures:
+    """Encode all frames of a batch at once: (B, T, 3, S, S) -> features of B * T images."""
+    flat = images.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    return model.encode_image(flat)
+
+
+def pick(features: VisionFeatures, index: Tensor) -> VisionFeatures:
+    """Features of the chosen images, one per object."""
+    return VisionFeatures(
+        features.embedding[index],
+        (features.high_resolution[0][index], features.high_resolution[1][index]),
+        None if features.appearance is None else features.appearance[index],
+    )
+
+
+def begin(model: SAM2, vision: VisionFeatures, prompts: PromptBatch, masks: Tensor) -> MaskOutput:
+    """First frame: answer the prompt.
+
+    Args:
+        model: The model.
+        vision: Features, one per object.
+        prompts: The prompts.
+        masks: bool (N, S, S) true masks, which a mask prompt gives.
+    """
+    if prompts.kind == "mask":
+        return model.from_mask(vision, masks[:, None].float())
+    rough = box_map(prompts.points, model.config.image_size) if prompts.kind == "box" else None
+    return model.decode(
+        model.without_memory(vision),
+        vision.high_resolution,
+        prompts.points,
+        prompts.labels,
+        rough,
+        several=prompts.several,
+    )
+
+
+def follow(model: SAM2, vision: VisionFeatures, past: list[Remembered]) -> MaskOutput:
+    """A later frame: look up the memory, then decode without a prompt.
+
+    Args:
+        model: The model.
+        vision: Features, one per object.
+        past: Frame 0 first; the slots are filled as `sam2_core.memory` fills them online.
+    """
+    now = len(past)
+    reach = model.config.memory.memory_frames
+    distances = [d for d in range(1, reach + 1) if now - d >= 1]
+    frames = [0, *(now - d for d in distances)]
+    pointing = [0, *(now - d for d in range(1, model.config.memory.object_pointers) if now - d >= 1)]
+    pointers = torch.stack([past[t].pointer for t in pointing], dim=1)
+    appearance = None
+    if vision.appearance is not None:
+        appearance = torch.stack([past[t].appearance for t in frames], dim=1)
+    embedding = model.condition_on_memory(
+        vision,
+        torch.stack([past[t].memory for t in frames], dim=1),
+        appearance,
+        [0, *distances],
+        pointers,
+        pointers.new_zeros(pointers.shape[:2]),
+    )
+    return model.decode(embedding, vision.high_resolution)
+
+
+def roll_out(model: SAM2, batch: ClipBatch, features: VisionFeatures) -> list[MaskOutput]:
+    """Track all objects through their clips.
+
+    Args:
+        model: The model.
+        batch: Clips and prompts.
+        features: Of all frames, from `encode_clips`.
+
+    Returns: One output per frame.
+    """
+    frames = batch.images.shape[1]
+    past: list[Remembered] = []
+    outputs = []
+    for t in range(frames):
+        vision = pick(features, batch.clip * frames + t)
+        if t == 0:
+            output = begin(model, vision, batch.prompts, batch.masks[:, 0])
+        else:
+            output = follow(model, vision, past)
+        outputs.append(output)
+        if t + 1 < frames:
+            memory = model.encode_memory(vision, output.logits, output.presence_logit, binarise=t == 0)
+            past.append(Remembered(memory, vision.appearance, output.pointer))
+    return outputs

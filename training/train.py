@@ -1,0 +1,202 @@
+"""Train sam2_nano: `python -m training.train --data PREPARED --output RUN`.
+
+Runs the stages of `training.recipe` one after the other. A run folder holds state.pt (to go on after any
+interruption: give the same command again), log.jsonl, ema.safetensors (the averaged weights) and curves.png.
+For two processes: `torchrun --nproc-per-node 2 -m training.train ...`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from sam2_core.model.sam2 import SAM2
+from training import parallel
+from training.batches import Batches
+from training.curves import draw_curves
+from training.losses import frame_loss
+from training.recipe import STAGES, Stage, stages_from
+from training.rollout import ClipBatch, begin, encode_clips, pick, roll_out
+from training.prompts import draw_prompts
+from training.state import TrainerState, Weights, read_weights, write_weights
+
+CLIP_NORM = 1.0
+SAVE_EVERY_SECONDS = 180.0
+PROMPT_SHARE = 0.5
+"""Weight of the loss of further prompts on the first frame, relative to the clip's."""
+
+
+def clip_loss(model: SAM2, batch: ClipBatch, rng: np.random.Generator) -> tuple[torch.Tensor, dict[str, float]]:
+    """Loss of a batch of clips, and figures to log.
+
+    Besides tracking from the batch's own prompt, the first frame is segmented from the other kinds of prompt:
+    its features are there already, and answering prompts is learnt slowly.
+
+    Args:
+        model: The model, in training mode.
+        batch: Clips with their prompts.
+        rng: For the further prompts.
+    """
+    frames = batch.images.shape[1]
+    features = encode_clips(model, batch.images)
+    outputs = roll_out(model, batch, features)
+    figures: dict[str, float] = {}
+    total = torch.zeros(())
+    count = 0
+    for t, output in enumerate(outputs):
+        if t == 0 and batch.prompts.kind == "mask":
+            continue
+        loss = frame_loss(output.candidates, output.candidate_quality, output.presence_logit, batch.masks[:, t])
+        total = total + loss.total
+        count += 1
+        if t in (0, 1, frames - 1):
+            name = {0: f"first_{batch.prompts.kind}", 1: "second"}.get(t, "last")
+            figures[name] = float(loss.iou.nanmean())
+    total = total / max(count, 1)
+    first = pick(features, batch.clip * frames)
+    others = [kind for kind in ("box", "point") if kind != batch.prompts.kind]
+    for kind in others:
+        prompts = draw_prompts(batch.masks[:, 0].numpy(), kind, rng)
+        answer = begin(model, first, prompts, batch.masks[:, 0])
+        loss = frame_loss(answer.candidates, answer.candidate_quality, answer.presence_logit, batch.masks[:, 0])
+        total = total + PROMPT_SHARE / len(others) * loss.total
+        figures[f"first_{kind}"] = float(loss.iou.nanmean())
+    return total, figures
+
+
+def train_step(state: TrainerState, batch: ClipBatch, seed: int, progress: float) -> tuple[dict[str, float], float]:
+    """One optimisation step.
+
+    Returns: Figures to log, and the progress that all processes agree on.
+    """
+    rng = np.random.default_rng([seed, 2])
+    loss, figures = clip_loss(state.model, batch, rng)
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    mean_loss, progress = parallel.average(state.parameters, [float(loss), progress])
+    norm = torch.nn.utils.clip_grad_norm_(state.parameters, CLIP_NORM)
+    if torch.isfinite(norm):
+        state.set_rate(progress)
+        state.optimizer.step()
+    state.step += 1
+    state.average_weights()
+    return {"loss": mean_loss, "norm": float(norm), **figures}, progress
+
+
+class Run:
+    """A run folder and the stages that are carried out in it."""
+
+    def __init__(self, folder: Path, data: Path, seed: int, minutes: float | None, rank: int, ranks: int) -> None:
+        """Bind the folder.
+
+        Args:
+            folder: Receives state, log, weights and curves.
+            data: Prepared photos.
+            seed: Determines every batch.
+            minutes: Ends each stage after this time, if its steps take longer.
+            rank: Number of this process.
+            ranks: Number of processes.
+        """
+        self.folder, self.data, self.seed, self.minutes = folder, data, seed, minutes
+        self.rank, self.ranks = rank, ranks
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def carry_out(self, stages: tuple[Stage, ...], weights: Weights) -> Weights:
+        """Train through the stages, from where an interrupted run was; returns the averaged weights."""
+        saved = None
+        if (self.folder / "state.pt").exists():
+            saved = torch.load(self.folder / "state.pt", weights_only=True)
+            names = [stage.name for stage in stages]
+            stages = stages[names.index(saved["stage"]) :]
+        for number, stage in enumerate(stages):
+            state = TrainerState(stage, weights)
+            if number == 0 and saved is not None:
+                state.restore(saved)
+            self._stage(state)
+            weights = state.ema
+        return weights
+
+    def _progress(self, state: TrainerState) -> float:
+        spent = state.seconds / (60 * self.minutes) if self.minutes else 0.0
+        return max(state.step / state.stage.steps, spent)
+
+    def _stage(self, state: TrainerState) -> None:
+        seed = self.seed + 7919 * [stage.name for stage in STAGES].index(state.stage.name)
+        batches = Batches(self.data, state.stage.batch, seed, state.step, self.rank, self.ranks)
+        loader = iter(DataLoader(batches, batch_size=None, num_workers=1, prefetch_factor=2))
+        bar = tqdm(total=state.stage.steps, initial=state.step, desc=state.stage.name, disable=self.rank > 0)
+        progress, saved_at, before = self._progress(state), time.monotonic(), time.monotonic()
+        while progress < 1:
+            step_seed = (seed * 1_000_003 + state.step) * self.ranks + self.rank
+            figures, progress = train_step(state, next(loader), step_seed, self._progress(state))
+            now = time.monotonic()
+            state.seconds, before = state.seconds + now - before, now
+            if self.rank == 0:
+                self._log(state, figures)
+                bar.update()
+                bar.set_postfix({"loss": f"{figures['loss']:.3f}"})
+                if now - saved_at > SAVE_EVERY_SECONDS:
+                    self._save(state)
+                    saved_at = now
+        if self.rank == 0:
+            self._save(state)
+        parallel.wait()
+
+    def _log(self, state: TrainerState, figures: dict[str, float]) -> None:
+        rounded = {name: round(value, 4) for name, value in figures.items()}
+        entry = {"stage": state.stage.name, "step": state.step, "seconds": round(state.seconds, 1), **rounded}
+        with open(self.folder / "log.jsonl", "a") as log:
+            log.write(json.dumps(entry) + "\n")
+
+    def _save(self, state: TrainerState) -> None:
+        state.save(self.folder / "state.pt")
+        write_weights(state.ema, self.folder / "ema.safetensors", torch.float32)
+        draw_curves(self.folder / "log.jsonl", self.folder / "curves.png")
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    data = os.environ.get("SAM2_TRAINING_DATA")
+    parser.add_argument(
+        "--data", type=Path, default=data, required=not data, help="prepared photos (or set SAM2_TRAINING_DATA)"
+    )
+    parser.add_argument("--output", type=Path, default=Path("out/training"), help="run folder (%(default)s)")
+    parser.add_argument("--init", type=Path, help="weights to start from; default: the ImageNet trunk alone")
+    parser.add_argument("--from-stage", help=f"one of {', '.join(stage.name for stage in STAGES)}; default: the first")
+    parser.add_argument("--until-stage", help="last stage to carry out; default: the last")
+    parser.add_argument("--minutes", type=float, help="end every stage after this time at the latest")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1, help="threads of every process (%(default)s)")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    cv2.setNumThreads(1)
+    rank, ranks = parallel.join()
+    torch.manual_seed(arguments.seed)
+    if arguments.init:
+        weights = read_weights(arguments.init)
+    else:
+        from training.imagenet import initial_weights
+
+        weights = initial_weights()
+    stages = stages_from(arguments.from_stage)
+    if arguments.until_stage:
+        stages = stages[: [stage.name for stage in stages].index(arguments.until_stage) + 1]
+    run = Run(arguments.output, arguments.data, arguments.seed, arguments.minutes, rank, ranks)
+    weights = run.carry_out(stages, weights)
+    if rank == 0:
+        write_weights(weights, arguments.output / "sam2_nano.safetensors")
+        print(f"wrote {arguments.output / 'sam2_nano.safetensors'}")
+
+
+if __name__ == "__main__":
+    main()
