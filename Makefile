@@ -1,0 +1,45 @@
+# What people type here. `make help` lists it.
+
+PYTHON ?= python3
+DISTRO ?= kilted
+# Videos with known masks, for the tests and figures that need them; they are skipped where there are none.
+DATA ?= ../shared/data
+# What `make test` runs: files, folders or pytest's options.
+TESTS ?= test
+
+VENV := .venv
+export SAM2_DATA ?= $(abspath $(DATA))
+
+.PHONY: help setup demo test lint train clean
+
+help:
+	@echo 'make setup   create .venv with everything, ROS 2 included, and build the interfaces (minutes; then cached)'
+	@echo 'make demo    track an object in a real video through the node; leaves pictures and figures in out/'
+	@echo 'make test    run all tests                 TESTS=test/core  only these'
+	@echo 'make lint    ruff and mypy'
+	@echo 'make train   train the embedded model anew (see training/README.md)'
+	@echo 'make clean   remove everything that these commands made'
+	@echo
+	@echo 'PYTHON=$(PYTHON)  DISTRO=$(DISTRO) (kilted or jazzy; where a ROS 2 is sourced, that is used)  DATA=$(DATA)'
+
+setup:
+	@bash scripts/setup.sh '$(PYTHON)' '$(DISTRO)'
+
+demo: setup
+	@$(VENV)/bin/python examples/demo.py --output out
+
+test: setup
+	@$(VENV)/bin/pytest $(TESTS)
+
+lint: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+train: setup
+	@$(VENV)/bin/pip install -qq -c requirements/constraints.txt -r requirements/training.txt
+	$(VENV)/bin/python -m training.train $(TRAIN)
+
+clean:
+	rm -rf $(VENV) build install log out *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,58 @@
+"""Makes ROS 2 usable from the virtual environment with nothing sourced.
+
+`make setup` puts a copy of this file into the environment's site-packages, where a .pth file imports it whenever the
+environment's Python starts. It does for the environment and the interfaces built below INSTALL_BASE what sourcing
+`install/setup.bash` does for a shell: ament's prefixes, Python's path and the dynamic linker's path. The linker reads
+its path when a process starts, so the interpreter is started once more where the path was incomplete.
+"""
+
+import glob
+import os
+import sys
+
+INSTALL_BASE = "@INSTALL_BASE@"
+
+# The ROS wheels bring a start-up hook that sets the linker's path in the same way; this tells it that it is done.
+WHEELS_GUARD = "_ROS_WHEELS_BOOTSTRAP_COMPLETE"
+
+
+def _missing(variable: str, wanted: list[str]) -> list[str]:
+    present = os.environ.get(variable, "").split(os.pathsep)
+    return [path for path in wanted if path not in present]
+
+
+def _prepend(variable: str, paths: list[str]) -> None:
+    present = [path for path in os.environ.get(variable, "").split(os.pathsep) if path]
+    os.environ[variable] = os.pathsep.join([*paths, *present])
+
+
+def activate() -> None:
+    """Set up this process, starting it anew where the linker's path has to change."""
+    site_packages = os.path.dirname(os.path.abspath(__file__))
+    interfaces = sorted(glob.glob(os.path.join(INSTALL_BASE, "*", "share", "ament_index")))
+    prefixes = [os.path.dirname(os.path.dirname(index)) for index in interfaces]
+
+    for prefix in prefixes:
+        for path in sorted(
+            glob.glob(os.path.join(prefix, "lib", "python3*", "site-packages"))
+            + glob.glob(os.path.join(prefix, "local", "lib", "python3*", "dist-packages"))
+        ):
+            if path not in sys.path:
+                sys.path.append(path)
+
+    _prepend("AMENT_PREFIX_PATH", _missing("AMENT_PREFIX_PATH", [*prefixes, sys.prefix]))
+
+    libraries = [os.path.join(prefix, "lib") for prefix in prefixes]
+    wheels_libraries = sorted(glob.glob(os.path.join(site_packages, "ros_*.libs")))
+    if wheels_libraries:
+        libraries += [os.path.join(sys.prefix, "lib"), *wheels_libraries]
+    missing = _missing("LD_LIBRARY_PATH", libraries)
+    if missing:
+        _prepend("LD_LIBRARY_PATH", missing)
+        os.environ[WHEELS_GUARD] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+# Only in a real start of this environment's interpreter: a program that embeds Python has no command line to repeat.
+if sys.platform == "linux" and sys.executable and sys.prefix != sys.base_prefix:
+    activate()

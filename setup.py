@@ -1,0 +1,45 @@
+"""Installs the tracker (sam2_core) and the node (sam2_ros), with pip or, as an ament_python package, with colcon."""
+
+from glob import glob
+
+from setuptools import find_packages, setup
+
+package_name = "sam2_ros"
+
+setup(
+    name=package_name,
+    version="0.1.0",
+    description="A camera tracker for ROS 2: point at an object once, get its mask and box from every image.",
+    license="Apache-2.0",
+    author="sam2_ros maintainers",
+    author_email="maintainers@sam2-ros.example",
+    maintainer="sam2_ros maintainers",
+    maintainer_email="maintainers@sam2-ros.example",
+    python_requires=">=3.10",
+    # The weights that lie in checkpoints/ become the package sam2_core.weights where files are copied.
+    packages=[*find_packages(include=["sam2_core*", "sam2_ros*"]), "sam2_core.weights"],
+    package_dir={"sam2_core.weights": "checkpoints"},
+    package_data={"sam2_core.weights": ["sam2_nano.safetensors", "README.md"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
+        (f"share/{package_name}", ["package.xml"]),
+        (f"share/{package_name}/launch", sorted(glob("launch/*.launch.py"))),
+        (f"share/{package_name}/config", sorted(glob("config/*.yaml"))),
+        (f"share/{package_name}/rviz", sorted(glob("rviz/*.rviz"))),
+    ],
+    install_requires=[
+        "numpy>=1.26",
+        "opencv-contrib-python-headless>=4.5,<5",
+        "safetensors>=0.4",
+        "torch>=2.6",
+        "tqdm",
+    ],
+    zip_safe=False,
+    entry_points={
+        "console_scripts": [
+            "sam2 = sam2_core.cli:main",
+            "tracker_node = sam2_ros.tracker_node:main",
+            "video_publisher = sam2_ros.video_publisher:main",
+        ],
+    },
+)
