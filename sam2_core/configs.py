@@ -10,11 +10,11 @@ class MemoryConfig:
     """What a tracker keeps of the past, per object.
 
     Attributes:
-        prompted_frames: how many prompted images are kept; when they are full, the first stays and the oldest of the
-            rest goes.
+        prompted_frames: how many prompted images are kept; when they are full, the first stays and the
+            oldest of the rest goes.
         memory_frames: how many images back the spatial memory reaches.
-        object_pointers: pointers reach back `object_pointers - 1` images; those of prompted images stay as long as
-            the image does.
+        object_pointers: pointers reach back `object_pointers - 1` images; those of prompted images stay as
+            long as the image does.
         policy: name of the rule that chooses what is kept, see `sam2_core.memory`.
 
     Raises:
@@ -91,9 +91,11 @@ class SAM2Config:
         pointer_time: object pointers carry temporal positions (SAM 2.1).
         absent_embedding: the spatial memory is told when the object is absent (SAM 2.1).
         appearance_keys: memories are also found by what the image looked like there (sam2_nano).
-        gate_by_presence: where the object score is negative, the mask is empty and the pointer is the one for "no
-            object".
-        multimask_points: with how many points (least, most; a box counts two) a prompt gets three candidate masks.
+        draw_prompts: clicks and boxes are also drawn into the mask prompt (sam2_nano).
+        gate_by_presence: where the object score is negative, the mask is empty and the pointer is the one
+            for "no object".
+        multimask_points: with how many points (least, most; a box counts two) a prompt gets three candidate
+            masks.
         multimask_tracking: images without a prompt get three candidate masks, too.
         stable_single_mask: an unstable single mask gives way to the best of the three.
         memory: the model's own memory settings.
@@ -110,6 +112,7 @@ class SAM2Config:
     pointer_time: bool = True
     absent_embedding: bool = True
     appearance_keys: bool = False
+    draw_prompts: bool = False
     gate_by_presence: bool = True
     multimask_points: tuple[int, int] = (0, 1)
     multimask_tracking: bool = True
@@ -147,6 +150,7 @@ _NANO = SAM2Config(
     preprocessing=PreprocessingConfig(resize="area", enlarge="bicubic"),
     pointer_time=False,
     appearance_keys=True,
+    draw_prompts=True,
     gate_by_presence=False,
     multimask_points=(1, 1),
     multimask_tracking=False,

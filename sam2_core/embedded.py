@@ -10,8 +10,9 @@ _PACKAGE = Path(__file__).resolve().parent
 def embedded_weights_path(name: str) -> Path:
     """The weights file of an embedded model.
 
-    A source tree keeps it in `checkpoints/`, and so do an editable install and `colcon build --symlink-install`, which
-    point there. Everywhere else setup.py has put the folder's weights below this package, as `sam2_core/weights/`.
+    A source tree keeps it in `checkpoints/`, and so do an editable install and `colcon build
+    --symlink-install`, which point there. Everywhere else setup.py has put the folder's weights below this
+    package, as `sam2_core/weights/`.
 
     Args:
         name: the model's name, such as `sam2_nano`.

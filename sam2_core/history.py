@@ -40,7 +40,9 @@ class Moment:
     nbytes: int = field(init=False)
 
     def __post_init__(self) -> None:
-        entries = [entry for s in self.after.values() for entry in s.bank.entries if entry.index == self.index]
+        entries = [
+            entry for s in self.after.values() for entry in s.bank.entries if entry.index == self.index
+        ]
         tensors = [*self.tensors(), *(t for e in entries for t in (e.pointer, e.features) if t is not None)]
         pixels = 0 if self.image is None else self.image.nbytes
         self.nbytes = pixels + sum(tensor.nbytes for tensor in tensors)
@@ -99,8 +101,8 @@ class History:
         oldest, newest = self._moments[0].stamp, self._moments[-1].stamp
         if not oldest <= stamp <= newest:
             raise PromptError(
-                f"no image is kept for stamp {stamp / 1e9:.9f} s: the history reaches from {oldest / 1e9:.9f} s to "
-                f"{newest / 1e9:.9f} s; prompt on a newer image, or raise history_seconds"
+                f"no image is kept for stamp {stamp / 1e9:.9f} s: the history reaches from "
+                f"{oldest / 1e9:.9f} s to {newest / 1e9:.9f} s; prompt on a newer image, or raise history_seconds"
             )
         return next(moment for moment in reversed(self._moments) if moment.stamp <= stamp)
 
@@ -114,6 +116,7 @@ class History:
         for moment in self._moments:
             moment.before = {i: s for i, s in moment.before.items() if gone is not None and i not in gone}
             moment.after = {i: s for i, s in moment.after.items() if gone is not None and i not in gone}
+
 
 def held_bytes(moments: Iterable[Moment], states: Iterable[ObjectState]) -> int:
     """Bytes of everything that images of the past and states of objects hold; what they share counts once."""

@@ -1,4 +1,6 @@
-"""Live tracking: threads and time around a tracker. The newest image wins; prompts land on the image they mean."""
+"""Live tracking: threads and time around a tracker. The newest image wins; prompts land on the image they
+mean.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from .prompts import Prompt, PromptError
 from .tracker import ImageFeatures, ObjectState, Track, Tracker
 
 CATCH_UP_IMAGES = 12
-"""After a prompt on a past image, its object is brought to the present through at most so many images, evenly spread
+"""After a prompt on a past image, its object is brought to the present through at most so many images,
+evenly spread
 over those since; the stream goes on after that."""
 
 _log = logging.getLogger(__name__)
@@ -72,8 +75,8 @@ class _Command:
 class Worker:
     """One thread that serves all live trackers of a model.
 
-    Scheduling is round-robin by image: whoever has something to do gets one turn, a turn being at most one new image,
-    so among n busy streams each gets at least one image in n.
+    Scheduling is round-robin by image: whoever has something to do gets one turn, a turn being at most one
+    new image, so among n busy streams each gets at least one image in n.
     """
 
     def __init__(self) -> None:
@@ -162,8 +165,6 @@ class LiveTracker:
         self._worker = worker or Worker()
         self._worker.attach(self)
 
-    # -- from any thread ------------------------------------------------------------------------------------------
-
     def submit(self, image: NDArray[np.uint8], stamp: int) -> None:
         """Hand over the newest image; one that still waits is passed over.
 
@@ -190,11 +191,11 @@ class LiveTracker:
 
         Args:
             prompt: what the person said.
-            stamp: of the image it was said of, nanoseconds; the newest image at or before it is meant. None: the
-                newest image.
+            stamp: of the image it was said of, nanoseconds; the newest image at or before it is meant.
+                None: the newest image.
 
-        Returns: the object's track in that image, once it exists. It fails with `PromptError` where the prompt can't
-            be followed; nothing has changed then.
+        Returns: the object's track in that image, once it exists. It fails with `PromptError` where the
+            prompt can't be followed; nothing has changed then.
         """
         return self._enqueue(_Command(Future(), prompt=prompt, stamp=stamp))
 
@@ -225,8 +226,8 @@ class LiveTracker:
     def on_result(self, callback: Callable[[LiveResult], None]) -> None:
         """Have every result delivered, on the worker's thread.
 
-        Images come in order. A prompt that arrives while no newer image waits gives the newest image's result again,
-        with the object in it.
+        Images come in order. A prompt that arrives while no newer image waits gives the newest image's
+        result again, with the object in it.
         """
         self._callbacks.append(callback)
 
@@ -266,8 +267,6 @@ class LiveTracker:
             _fail(command.future)
         self._worker.wake()
         return command.future
-
-    # -- on the worker's thread -----------------------------------------------------------------------------------
 
     def work(self) -> None:
         """One turn: the waiting commands, and the newest image."""
@@ -358,8 +357,9 @@ class LiveTracker:
     def _prompt_past(self, prompt: Prompt, stamp: int | None) -> Track:
         """Apply a prompt to a past image, then bring its object, and no other, to the present.
 
-        The object's memory is put back to what it was at that image. The images it then passes through count as
-        consecutive, however many were skipped: to the memory, the stream only ran slower for a while.
+        The object's memory is put back to what it was at that image. The images it then passes through
+        count as consecutive, however many were skipped: to the memory, the stream only ran slower for a
+        while.
         """
         processed = self._history.processed()
         moment = processed[-1] if stamp is None and processed else self._history.at(stamp or 0)
@@ -373,7 +373,9 @@ class LiveTracker:
         try:
             base = _state_at(moment, processed, object_id) if present is not None else None
             if base is not None:
-                again = moment.index is not None and object_id not in moment.before  # it began in this very image
+                again = (
+                    moment.index is not None and object_id not in moment.before
+                )  # it began in this very image
                 base = base.shifted(index - base.index - (0 if again else 1))
             self._tracker.restore(object_id, base)
             [answer] = self._tracker.advance(features, [], [prompt], index=index)
@@ -413,7 +415,9 @@ class LiveTracker:
     def _keep_what_came_later(self, object_id: int, present: ObjectState, moment: Moment) -> None:
         """A late prompt does not undo what was said of newer images, nor the object's name."""
         state = self._tracker.snapshot()[object_id]
-        known_then = {e.index for e in moment.after[object_id].bank.entries} if object_id in moment.after else set()
+        known_then = (
+            {e.index for e in moment.after[object_id].bank.entries} if object_id in moment.after else set()
+        )
         said_later = [e for e in present.bank.entries if e.prompted and e.index not in known_then]
         said_later = [e for e in said_later if moment.index is None or e.index > moment.index]
         bank = state.bank.with_prompted(said_later)
@@ -467,4 +471,6 @@ def _spread(moments: list[Moment], count: int) -> list[Moment]:
 
 def _fail(future: Future[Any]) -> None:
     if future.set_running_or_notify_cancel():
-        future.set_exception(PromptError("the tracker was closed before this could be done: start it and ask again"))
+        future.set_exception(
+            PromptError("the tracker was closed before this could be done: start it and ask again")
+        )

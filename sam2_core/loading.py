@@ -18,12 +18,12 @@ def load_model(
     """Build a model and load its weights.
 
     Args:
-        name: one of `MODELS`: `sam2_nano` comes with the package; official ones (`sam2.1_hiera_tiny`, ...) are
-            downloaded on first use.
+        name: one of `MODELS`: `sam2_nano` comes with the package; official ones (`sam2.1_hiera_tiny`, ...)
+            are downloaded on first use.
         checkpoint: a weights file to use instead, as published or as safetensors.
         device: `cpu`, `cuda`, `cuda:1`, `mps`, ...; `auto` takes the accelerator there is, else the CPU.
-        image_size: side of the model's square input in pixels, a multiple of 32; None: the model's own. Smaller is
-            faster and coarser.
+        image_size: side of the model's square input in pixels, a multiple of 32; None: the model's own.
+            Smaller is faster and coarser.
 
     Returns: the model in evaluation mode, in float32.
 

@@ -150,6 +150,18 @@ def encode_rle(mask: BoolMask) -> RunLengths:
     return {"size": [int(side) for side in code["size"]], "counts": code["counts"].decode("ascii")}
 
 
+def run_lengths(mask: BoolMask) -> RunLengths:
+    """COCO's uncompressed run-length code.
+
+    Returns:
+        `{"size": [H, W], "counts": [...]}`: lengths of the runs down the columns, beginning with background.
+    """
+    pixels = mask.ravel(order="F")
+    changes = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
+    counts = np.diff(changes, prepend=0, append=pixels.size).tolist()
+    return {"size": list(mask.shape), "counts": [0, *counts] if pixels.size and pixels[0] else counts}
+
+
 def decode_rle(code: RunLengths) -> BoolMask:
     """The mask of a COCO run-length code, compressed (counts: text) or not (counts: a list)."""
     from pycocotools import mask as coco

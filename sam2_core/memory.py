@@ -1,7 +1,7 @@
 """Memory: what is kept of an object's past, and which of it an image gets to see.
 
-A memory is a tuple of immutable entries, so that a snapshot of it is the tuple itself. What a policy keeps is bounded,
-whatever the length of the stream.
+A memory is a tuple of immutable entries, so that a snapshot of it is the tuple itself. What a policy keeps
+is bounded, whatever the length of the stream.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class MemoryPolicy(Protocol):
 class Fifo:
     """SAM 2's own rule: the prompted images, and the most recent of the others by their distance.
 
-    A prompted image keeps its own slot, so among the recent ones its place stays empty. Ravi et al., SAM 2, 2024,
-    section 4; the numbers are those of the official configurations.
+    A prompted image keeps its own slot, so among the recent ones its place stays empty. Ravi et al., SAM 2,
+    2024, section 4; the numbers are those of the official configurations.
     """
 
     def keep(self, entries: Entries, new: MemoryEntry, config: MemoryConfig) -> Entries:
@@ -137,7 +137,9 @@ class MemoryBank:
         return MemoryBank(self.config, POLICIES[self.config.policy].keep(self.entries, entry, self.config))
 
     def with_prompted(self, entries: Iterable[MemoryEntry]) -> MemoryBank:
-        """The bank with prompted images from elsewhere; where they are too many, the oldest but the first go."""
+        """The bank with prompted images from elsewhere; where they are too many, the oldest but the first
+        go.
+        """
         others = tuple(entry for entry in self.entries if not entry.prompted)
         prompted = sorted((*(e for e in self.entries if e.prompted), *entries), key=lambda entry: entry.index)
         excess = max(len(prompted) - self.config.prompted_frames, 0)

@@ -36,8 +36,8 @@ def preprocess(
     Args:
         image: uint8 RGB (H, W, 3).
         size: side of the square, pixels.
-        config: names the way of resizing: `bilinear` with antialiasing in floating point, as SAM 2's image predictor
-            does it, or `area` on bytes.
+        config: names the way of resizing: `bilinear` with antialiasing in floating point, as SAM 2's image
+            predictor does it, or `area` on bytes.
         device: where to put the result.
 
     Returns: (1, 3, size, size) float32.
@@ -64,6 +64,8 @@ def mask_input(mask: NDArray[np.bool_], size: int, device: torch.device | str = 
 
     Args:
         mask: bool (H, W).
+        size: side of the square, pixels.
+        device: where to put the result.
 
     Returns: (1, 1, size, size) float32 of 0 and 1.
     """

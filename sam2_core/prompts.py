@@ -83,7 +83,8 @@ class Prompt:
                 )
         if self.mask is not None and self.mask.shape != (height, width):
             raise PromptError(
-                f"mask of {self.mask.shape[1]} x {self.mask.shape[0]} pixels for an image of {width} x {height}: "
+                f"mask of {self.mask.shape[1]} x {self.mask.shape[0]} pixels for an image of "
+                f"{width} x {height}: "
                 "give a mask of the image's size"
             )
 
@@ -167,7 +168,9 @@ def _box(values: Any) -> NDArray[np.float32]:
 def _mask(values: Any) -> NDArray[np.bool_]:
     mask = np.asarray(values)
     if mask.ndim != 2 or mask.dtype not in (np.bool_, np.uint8):
-        raise PromptError(f"mask is {mask.dtype} {mask.shape}: give bool (H, W), or uint8 with the object non-zero")
+        raise PromptError(
+            f"mask is {mask.dtype} {mask.shape}: give bool (H, W), or uint8 with the object non-zero"
+        )
     if not mask.any():
         raise PromptError("the mask is empty: mark at least one pixel of the object")
     return mask != 0

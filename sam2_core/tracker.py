@@ -92,8 +92,8 @@ class ObjectState:
 class Tracker:
     """Tracks objects through a stream of images.
 
-    Objects are added, corrected and removed at any time without touching one another; nothing grows with the length
-    of the stream. Not thread-safe: see `LiveTracker` for streams with threads.
+    Objects are added, corrected and removed at any time without touching one another; nothing grows with
+    the length of the stream. Not thread-safe: see `LiveTracker` for streams with threads.
 
     Args:
         model: from `load_model`; several trackers may share one.
@@ -104,7 +104,9 @@ class Tracker:
         ValueError: the memory settings don't fit the model.
     """
 
-    def __init__(self, model: SAM2, memory: MemoryConfig | None = None, max_objects: int = MAX_OBJECT_ID) -> None:
+    def __init__(
+        self, model: SAM2, memory: MemoryConfig | None = None, max_objects: int = MAX_OBJECT_ID
+    ) -> None:
         self.model = model
         self.memory = memory or model.config.memory
         if not 1 <= max_objects <= MAX_OBJECT_ID:
@@ -113,21 +115,20 @@ class Tracker:
         slots = model.config.memory_slots - 1
         if self.memory.memory_frames > slots:
             raise ValueError(
-                f"memory_frames {self.memory.memory_frames} is more than this model was trained with: give 0 to {slots}"
+                f"memory_frames {self.memory.memory_frames} is more than this model was trained with: "
+                f"give 0 to {slots}"
             )
         MemoryBank(self.memory)  # an unknown policy is refused here, not at the first prompt
         self._objects: dict[int, ObjectState] = {}
         self._index = -1
-
-    # -- the stream -----------------------------------------------------------------------------------------------
 
     def step(self, image: NDArray[np.uint8], prompts: Sequence[Prompt] = ()) -> list[Track]:
         """Process the next image of the stream.
 
         Args:
             image: uint8 RGB (H, W, 3); the size may change from image to image.
-            prompts: at most one per object; see `Prompt`. A new id starts an object from this image alone; a known one
-                is tracked into this image first, then corrected.
+            prompts: at most one per object; see `Prompt`. A new id starts an object from this image alone;
+                a known one is tracked into this image first, then corrected.
 
         Returns: a track for every known object, ordered by id, absent ones included.
 
@@ -168,8 +169,8 @@ class Tracker:
             features: from `encode`.
             object_ids: the known objects to bring there; those with a prompt come along in any case.
             prompts: as for `step`.
-            index: number of the image; None: the next one of the stream. A number already used goes back to that image:
-                for going back, restore the objects' states from before it first.
+            index: number of the image; None: the next one of the stream. A number already used goes back to
+                that image: for going back, restore the objects' states from before it first.
             reverse: the stream runs backwards.
 
         Returns: a track for each of these objects, ordered by id.
@@ -180,11 +181,14 @@ class Tracker:
         asked = self.resolve(prompts, features.height, features.width)
         self._check_known(object_ids)
         now = self._index + 1 if index is None else index
-        # what does not have to be tracked into this image first: objects new here, given by a mask, or here already
+        # what is not tracked into this image first: objects new here, given by a mask, or here already
         fresh = {
             i
             for i, prompt in asked.items()
-            if i not in self._objects or prompt.restart or prompt.mask is not None or self._objects[i].index == now
+            if i not in self._objects
+            or prompt.restart
+            or prompt.mask is not None
+            or self._objects[i].index == now
         }
         tracked = [i for i in sorted({*object_ids, *asked}) if i not in fresh]
         states: dict[int, ObjectState] = {}
@@ -212,8 +216,6 @@ class Tracker:
         if index is None:
             self._index = now
         return [self._track(i, results[i], features) for i in sorted(results)]
-
-    # -- the objects ----------------------------------------------------------------------------------------------
 
     @property
     def object_ids(self) -> list[int]:
@@ -291,8 +293,6 @@ class Tracker:
                 known = ", ".join(map(str, self._objects)) or "none"
                 raise PromptError(f"object {object_id} is unknown: the known ids are {known}")
 
-    # -- one image, step by step ----------------------------------------------------------------------------------
-
     def _groups(self, object_ids: list[int], now: int, reverse: bool) -> list[list[int]]:
         """Objects whose memories have the same form, so that they can run as one batch."""
         groups = defaultdict(list)
@@ -309,7 +309,9 @@ class Tracker:
         memories = torch.stack([torch.stack([_spatial(e) for _, e in s.spatial]) for s in selections])
         appearance = None
         if self.model.config.appearance_keys:
-            appearance = torch.stack([torch.stack([_appearance(e) for _, e in s.spatial]) for s in selections])
+            appearance = torch.stack(
+                [torch.stack([_appearance(e) for _, e in s.spatial]) for s in selections]
+            )
         if selections[0].pointers:
             pointers = torch.stack([torch.stack([e.pointer for _, e in s.pointers]) for s in selections])
         else:

@@ -93,17 +93,21 @@ def draw_prompts(masks: np.ndarray, kind: str, rng: np.random.Generator) -> Prom
     return PromptBatch(kind, torch.tensor(points, dtype=torch.float32), torch.tensor(labels))
 
 
-def box_map(corners: Tensor, size: int) -> Tensor:
-    """Boxes as rough masks for the mask prompt: 10 inside, -10 outside, between at the rim's pixels.
+def correcting_clicks(masks: np.ndarray, shown: np.ndarray, rng: np.random.Generator) -> PromptBatch:
+    """One click per object, in the middle of where the shown mask is most wrong.
 
     Args:
-        corners: (N, 2, 2) upper left and lower right corner, pixels of the model's input.
-        size: Side of the model's input, pixels.
-
-    Returns: (N, 1, size / 4, size / 4).
+        masks: bool (N, S, S) true masks.
+        shown: bool (N, S, S) masks to correct.
+        rng: Source of randomness, for masks without a fault.
     """
-    cells = torch.arange(size // 4, device=corners.device, dtype=corners.dtype)
-    low, high = corners[:, 0, :, None] / 4, corners[:, 1, :, None] / 4
-    # share of every column and row of pixels that lies between the two sides
-    share = (torch.minimum(cells + 1, high) - torch.maximum(cells, low)).clamp(0, 1)
-    return (share[:, 1, :, None] * share[:, 0, None, :])[:, None] * 20 - 10
+    points, labels = [], []
+    for mask, guess in zip(masks, shown, strict=True):
+        missing, excess = mask & ~guess, guess & ~mask
+        side = OBJECT if missing.sum() >= excess.sum() else BACKGROUND
+        region = missing if side == OBJECT else excess
+        if not region.any():
+            side, region = OBJECT, mask
+        points.append([click(region, rng, central=bool(rng.random() < 0.7))])
+        labels.append([side])
+    return PromptBatch("point", torch.tensor(points, dtype=torch.float32), torch.tensor(labels))

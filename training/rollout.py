@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from sam2_core.model.sam2 import MaskOutput, SAM2, VisionFeatures
-from training.prompts import PromptBatch, box_map
+from sam2_core.tracker import PREVIOUS_LOGIT_LIMIT
+from training.prompts import PromptBatch
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,27 @@ def begin(model: SAM2, vision: VisionFeatures, prompts: PromptBatch, masks: Tens
     """
     if prompts.kind == "mask":
         return model.from_mask(vision, masks[:, None].float())
-    rough = box_map(prompts.points, model.config.image_size) if prompts.kind == "box" else None
     return model.decode(
         model.without_memory(vision),
         vision.high_resolution,
         prompts.points,
         prompts.labels,
-        rough,
         several=prompts.several,
     )
+
+
+def correct(model: SAM2, vision: VisionFeatures, output: MaskOutput, prompts: PromptBatch) -> MaskOutput:
+    """First frame again: correct a result by further clicks, as the tracker does.
+
+    Args:
+        model: The model.
+        vision: Features, one per object.
+        output: What is to be corrected.
+        prompts: Clicks, see `correcting_clicks`.
+    """
+    previous = output.logits.detach().clamp(-PREVIOUS_LOGIT_LIMIT, PREVIOUS_LOGIT_LIMIT)
+    embedding = model.without_memory(vision)
+    return model.decode(embedding, vision.high_resolution, prompts.points, prompts.labels, previous)
 
 
 def follow(model: SAM2, vision: VisionFeatures, past: list[Remembered]) -> MaskOutput:

@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -25,8 +26,8 @@ from training.batches import Batches
 from training.curves import draw_curves
 from training.losses import frame_loss
 from training.recipe import STAGES, Stage, stages_from
-from training.rollout import ClipBatch, begin, encode_clips, pick, roll_out
-from training.prompts import draw_prompts
+from training.rollout import ClipBatch, begin, correct, encode_clips, pick, roll_out
+from training.prompts import correcting_clicks, draw_prompts
 from training.state import TrainerState, Weights, read_weights, write_weights
 
 CLIP_NORM = 1.0
@@ -70,6 +71,15 @@ def clip_loss(model: SAM2, batch: ClipBatch, rng: np.random.Generator) -> tuple[
         loss = frame_loss(answer.candidates, answer.candidate_quality, answer.presence_logit, batch.masks[:, 0])
         total = total + PROMPT_SHARE / len(others) * loss.total
         figures[f"first_{kind}"] = float(loss.iou.nanmean())
+        if kind == others[-1]:
+            shown = F.interpolate(answer.logits.detach(), scale_factor=4.0, mode="bilinear")[:, 0] > 0
+            clicks = correcting_clicks(batch.masks[:, 0].numpy(), shown.numpy(), rng)
+            corrected = correct(model, first, answer, clicks)
+            loss = frame_loss(
+                corrected.candidates, corrected.candidate_quality, corrected.presence_logit, batch.masks[:, 0]
+            )
+            total = total + PROMPT_SHARE / len(others) * loss.total
+            figures["corrected"] = float(loss.iou.nanmean())
     return total, figures
 
 

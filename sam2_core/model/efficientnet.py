@@ -1,10 +1,12 @@
 """EfficientNet-Lite0 without its head: the trunk of sam2_nano.
 
-Tan and Le, EfficientNet, 2019; the Lite variant has ReLU6 for SiLU and no squeeze-and-excitation. Batch normalisation
-is folded into the convolutions, so the weights are those of an inference graph.
+Tan and Le, EfficientNet, 2019; the Lite variant has ReLU6 for SiLU and no squeeze-and-excitation. Batch
+normalisation is folded into the convolutions, so the weights are those of an inference graph.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -31,7 +33,9 @@ TAPS = (2, 4, 10, 14)  # the last block of each resolution: strides 4, 8, 16, 32
 
 
 class SameConv2d(nn.Conv2d):
-    """Convolution padded as TensorFlow's SAME does: with stride 2 the extra row and column are at the far side."""
+    """Convolution padded as TensorFlow's SAME does: with stride 2 the extra row and column are at the far
+    side.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         kernel, stride = self.kernel_size[0], self.stride[0]
@@ -64,7 +68,7 @@ class InvertedResidual(nn.Module):
 class EfficientNetLite(nn.Module):
     """Image (B, 3, H, W) -> maps of 24, 40, 112 and 192 channels at strides 4, 8, 16 and 32."""
 
-    channels = [BLOCKS[tap][-1] for tap in TAPS]
+    channels: ClassVar[list[int]] = [BLOCKS[tap][-1] for tap in TAPS]
 
     def __init__(self) -> None:
         super().__init__()

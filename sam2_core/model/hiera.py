@@ -104,8 +104,8 @@ class Hiera(nn.Module):
         depths: blocks per stage.
         windows: window size per stage, in tokens; the first block of a stage still uses the previous stage's.
         global_blocks: numbers of the blocks that attend over the whole map.
-        background_size: height and width of the learnt position embedding, enlarged to the map's size and added to
-            one that repeats with every window (Bolya et al., Window Attention is Bugged, 2023).
+        background_size: height and width of the learnt position embedding, enlarged to the map's size and
+            added to one that repeats with every window (Bolya et al., Window Attention is Bugged, 2023).
     """
 
     def __init__(

@@ -42,8 +42,9 @@ class MaskDecoder(nn.Module):
         heads: attention heads.
         feed_forward: hidden channels of the transformer's feed-forward layers.
         quality_hidden: hidden channels of the head that predicts the IoU.
-        residual_upscaling: sam2_nano's switch: a 3x3 residual block after each upscaling step, and high-resolution
-            features that come ready from the neck instead of through 1x1 projections of `channels` wide ones.
+        residual_upscaling: sam2_nano's switch: a 3x3 residual block after each upscaling step, and
+            high-resolution features that come ready from the neck instead of through 1x1 projections of
+            `channels` wide ones.
     """
 
     def __init__(
@@ -73,7 +74,9 @@ class MaskDecoder(nn.Module):
         self.pred_obj_score_head = MLP(channels, channels, 1, depth=3)
 
     def project_high_resolution(self, stride4: Tensor, stride8: Tensor) -> tuple[Tensor, Tensor]:
-        """The neck's maps at strides 4 and 8 as the upscaling adds them: (B, C / 8, ...) and (B, C / 4, ...)."""
+        """The neck's maps at strides 4 and 8 as the upscaling adds them: (B, C / 8, ...) and (B, C / 4,
+        ...).
+        """
         if self.projects:
             return self.conv_s0(stride4), self.conv_s1(stride8)
         return stride4, stride8
@@ -110,5 +113,8 @@ class MaskDecoder(nn.Module):
         )
         logits = (weights @ upscaled.flatten(2)).unflatten(2, (4 * size[0], 4 * size[1]))
         return DecodedMasks(
-            logits, self.iou_prediction_head(tokens[:, 1]), mask_tokens, self.pred_obj_score_head(tokens[:, 0])
+            logits,
+            self.iou_prediction_head(tokens[:, 1]),
+            mask_tokens,
+            self.pred_obj_score_head(tokens[:, 0]),
         )

@@ -1,4 +1,6 @@
-"""Memory attention: the current image's features look up what the memory knows of an object (SAM 2, section 4)."""
+"""Memory attention: the current image's features look up what the memory knows of an object (SAM 2, section
+4).
+"""
 
 from __future__ import annotations
 
@@ -22,10 +24,10 @@ class MemoryAttentionLayer(nn.Module):
         self.norm3 = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, pointer_tokens: int) -> Tensor:
-        """x (1 or B, N, C), keys and values (B, M, memory_channels) -> (B, N, C).
+        """X (1 or B, N, C), keys and values (B, M, memory_channels) -> (B, N, C).
 
-        The image is the same for all objects until they look at their memories, so a batch of 1 is enough for x: it
-        widens where the memories come in.
+        The image is the same for all objects until they look at their memories, so a batch of 1 is enough
+        for x: it widens where the memories come in.
         """
         normed = self.norm1(x)
         x = x + self.self_attn(normed, normed, normed)
@@ -46,7 +48,12 @@ class MemoryAttention(nn.Module):
         self.norm = nn.LayerNorm(channels)
 
     def forward(
-        self, image: Tensor, image_position: Tensor, memory: Tensor, memory_position: Tensor, pointer_tokens: int
+        self,
+        image: Tensor,
+        image_position: Tensor,
+        memory: Tensor,
+        memory_position: Tensor,
+        pointer_tokens: int,
     ) -> Tensor:
         """Look up the memories of B objects for one image, or for B images.
 

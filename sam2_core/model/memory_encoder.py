@@ -67,5 +67,5 @@ class MemoryEncoder(nn.Module):
         self.out_proj = nn.Conv2d(channels, memory_channels, 1)
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
-        """image (1 or B, C, h, w), scaled mask (B, 1, 16 h, 16 w) -> memory (B, memory_channels, h, w)."""
+        """Image (1 or B, C, h, w), scaled mask (B, 1, 16 h, 16 w) -> memory (B, memory_channels, h, w)."""
         return self.out_proj(self.fuser(self.pix_feat_proj(image) + self.mask_downsampler(mask)))

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 
 class FpnNeck(nn.Module):
-    """SAM 2's feature pyramid: a 1x1 projection per stride; only stride 16 receives the coarser map (stride 32).
+    """SAM 2's feature pyramid: a 1x1 projection per stride; only stride 16 receives the coarser map (stride
+    32).
 
     Args:
         trunk_channels: channels of the trunk's maps, finest first.
@@ -20,7 +21,8 @@ class FpnNeck(nn.Module):
         super().__init__()
         # official checkpoints number the projections from the coarsest map on
         self.convs = nn.ModuleList(
-            nn.Sequential(OrderedDict(conv=nn.Conv2d(inputs, channels, 1))) for inputs in reversed(trunk_channels)
+            nn.Sequential(OrderedDict(conv=nn.Conv2d(inputs, channels, 1)))
+            for inputs in reversed(trunk_channels)
         )
 
     def forward(self, stages: list[Tensor]) -> list[Tensor]:

@@ -19,8 +19,8 @@ def _wavelengths(count: int, device: torch.device | None = None) -> Tensor:
 def sine_grid(height: int, width: int, channels: int) -> Tensor:
     """Sine encoding of the pixels of a grid (Carion et al., DETR, 2020, appendix A.4).
 
-    Returns: (channels, height, width); the first half of the channels tells y, the second x. Coordinates count
-    from 1 and are scaled so that the last one is 2 pi.
+    Returns: (channels, height, width); the first half of the channels tells y, the second x. Coordinates
+    count from 1 and are scaled so that the last one is 2 pi.
     """
     divisors = _wavelengths(channels // 2)
 
@@ -48,7 +48,9 @@ def sine_time(positions: Tensor, channels: int) -> Tensor:
 
 
 class RandomFourierPositions(nn.Module):
-    """Positions through a fixed random matrix (Tancik et al., Fourier Features, 2020), as SAM encodes prompts."""
+    """Positions through a fixed random matrix (Tancik et al., Fourier Features, 2020), as SAM encodes
+    prompts.
+    """
 
     positional_encoding_gaussian_matrix: Tensor
 

@@ -35,7 +35,7 @@ class Attention(nn.Module):
         return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """q (B, N, C), k and v (B, M, memory_channels) -> (B, N, C)."""
+        """Q (B, N, C), k and v (B, M, memory_channels) -> (B, N, C)."""
         q, k, v = self.split(self.q_proj(q)), self.split(self.k_proj(k)), self.split(self.v_proj(v))
         attended = F.scaled_dot_product_attention(q, k, v)
         return self.out_proj(attended.transpose(1, 2).flatten(2))
@@ -60,7 +60,8 @@ def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
 
     Args:
         x: (B, heads, r * N, D): r grids of N tokens, one after the other.
-        cosines, sines: (N, D / 2).
+        cosines: (N, D / 2).
+        sines: (N, D / 2).
 
     Returns: the same shape as x.
     """
@@ -73,8 +74,9 @@ def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
 class RoPEAttention(Attention):
     """Attention whose queries and keys are turned by their place in the image.
 
-    Queries are one grid of tokens. Keys are any number of grids of the same size, then tokens without a place (object
-    pointers). A single query may serve a batch of memories: q of batch 1 is shared by all of them.
+    Queries are one grid of tokens. Keys are any number of grids of the same size, then tokens without a
+    place (object pointers). A single query may serve a batch of memories: q of batch 1 is shared by all of
+    them.
     """
 
     cosines: Tensor
@@ -89,7 +91,7 @@ class RoPEAttention(Attention):
         self.register_buffer("sines", sines, persistent=False)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, placeless: int = 0) -> Tensor:
-        """q (1 or B, N, C), k and v (B, r * N + placeless, memory_channels) -> (B, N, C)."""
+        """Q (1 or B, N, C), k and v (B, r * N + placeless, memory_channels) -> (B, N, C)."""
         q, k, v = self.split(self.q_proj(q)), self.split(self.k_proj(k)), self.split(self.v_proj(v))
         placed = k.shape[2] - placeless
         q = rotate(q, self.cosines, self.sines).expand(k.shape[0], -1, -1, -1)

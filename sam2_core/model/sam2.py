@@ -78,7 +78,11 @@ class SAM2(nn.Module):
             neck = FpnNeck(trunk.channels, channels)
         self.image_encoder = ImageEncoder(trunk, neck)
         self.memory_attention = MemoryAttention(
-            channels, memory_channels, config.memory_attention.feed_forward, config.memory_attention.depth, grid
+            channels,
+            memory_channels,
+            config.memory_attention.feed_forward,
+            config.memory_attention.depth,
+            grid,
         )
         self.memory_encoder = MemoryEncoder(channels, memory_channels)
         self.sam_prompt_encoder = PromptEncoder(channels, config.image_size, grid)
@@ -86,7 +90,9 @@ class SAM2(nn.Module):
 
         self.maskmem_tpos_enc = nn.Parameter(0.02 * torch.randn(config.memory_slots, 1, 1, memory_channels))
         self.no_mem_embed = nn.Parameter(0.02 * torch.randn(1, 1, channels))
-        self.no_mem_pos_enc = nn.Parameter(0.02 * torch.randn(1, 1, channels))  # in checkpoints, but never used
+        self.no_mem_pos_enc = nn.Parameter(
+            0.02 * torch.randn(1, 1, channels)
+        )  # in checkpoints, but never used
         self.mask_downsample = nn.Conv2d(1, 1, 4, stride=4)
         self.no_obj_ptr = nn.Parameter(0.02 * torch.randn(1, channels))
         self.obj_ptr_proj = MLP(channels, channels, channels, depth=3)
@@ -96,7 +102,9 @@ class SAM2(nn.Module):
             self.no_obj_embed_spatial = nn.Parameter(0.02 * torch.randn(1, memory_channels))
         if config.appearance_keys:
             self.key_proj = nn.Linear(channels, memory_channels, bias=False)
-        self.register_buffer("image_position", to_tokens(sine_grid(*grid, channels)[None])[0], persistent=False)
+        self.register_buffer(
+            "image_position", to_tokens(sine_grid(*grid, channels)[None])[0], persistent=False
+        )
         self.register_buffer(
             "memory_position", to_tokens(sine_grid(*grid, memory_channels)[None])[0], persistent=False
         )
@@ -105,8 +113,6 @@ class SAM2(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.no_mem_embed.device
-
-    # -- image ----------------------------------------------------------------------------------------------------
 
     def encode_image(self, images: Tensor) -> VisionFeatures:
         """Encode B images.
@@ -123,10 +129,10 @@ class SAM2(nn.Module):
         return VisionFeatures(embedding, high_resolution, appearance)
 
     def without_memory(self, vision: VisionFeatures) -> Tensor:
-        """The embedding of an image in which an object begins: nothing is known of it. Returns: (B, C, h, w)."""
+        """The embedding of an image in which an object begins: nothing is known of it. Returns: (B, C, h,
+        w).
+        """
         return vision.embedding + self.no_mem_embed.view(1, -1, 1, 1)
-
-    # -- memory ---------------------------------------------------------------------------------------------------
 
     def pointer_position(self, distances: Tensor) -> Tensor:
         """Temporal position encoding of object pointers.
@@ -203,8 +209,6 @@ class SAM2(nn.Module):
             memory = memory + (presence_logit <= 0)[..., None] * self.no_obj_embed_spatial
         return memory
 
-    # -- masks ----------------------------------------------------------------------------------------------------
-
     def wants_candidates(self, points: int, begins: bool) -> bool:
         """Whether a prompt of so many points (a box counts two) is answered by the best of three masks.
 
@@ -232,6 +236,7 @@ class SAM2(nn.Module):
         """The masks that a prompt is answered with.
 
         Args:
+            decoded: all four masks of B objects.
             several: the three candidates rather than the single mask.
 
         Returns: logits (B, K, 4 h, 4 w) and predicted IoU (B, K); K is 3 or 1.
@@ -244,7 +249,11 @@ class SAM2(nn.Module):
         best = decoded.quality[:, 1:].argmax(dim=1, keepdim=True) + 1
         stable = stability(logits) >= STABILITY_THRESHOLD
         return (
-            torch.where(stable[..., None, None], logits, torch.take_along_dim(decoded.logits, best[..., None, None], 1)),
+            torch.where(
+                stable[..., None, None],
+                logits,
+                torch.take_along_dim(decoded.logits, best[..., None, None], 1),
+            ),
             torch.where(stable, quality, torch.take_along_dim(decoded.quality, best, 1)),
         )
 
@@ -271,6 +280,8 @@ class SAM2(nn.Module):
         if points is None or labels is None:  # SAM 2 was trained with one padding point more in this case
             points = embedding.new_zeros(batch, 1, 2)
             labels = torch.full((batch, 1), PADDING, device=embedding.device)
+        elif self.config.draw_prompts:
+            mask_logits = self.sam_prompt_encoder.draw(points, labels, mask_logits)
         decoded = self.raw_masks(embedding, high_resolution, points, labels, mask_logits)
         logits, quality = self.choose(decoded, several)
         present = decoded.presence_logit > 0

@@ -23,8 +23,10 @@ class TwoWayAttentionBlock(nn.Module):
         self.norm4 = nn.LayerNorm(channels)
         self.cross_attn_image_to_token = Attention(channels, heads, downsample_rate=2)
 
-    def forward(self, tokens: Tensor, image: Tensor, token_position: Tensor, image_position: Tensor) -> tuple[Tensor, Tensor]:
-        """tokens (B, T, C), image (B, N, C), and their positions -> tokens and image of the same shapes."""
+    def forward(
+        self, tokens: Tensor, image: Tensor, token_position: Tensor, image_position: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens (B, T, C), image (B, N, C), and their positions -> tokens and image of the same shapes."""
         if self.first:  # here the tokens are their own position encoding
             tokens = self.self_attn(tokens, tokens, tokens)
         else:
@@ -51,7 +53,7 @@ class TwoWayTransformer(nn.Module):
         self.norm_final_attn = nn.LayerNorm(channels)
 
     def forward(self, tokens: Tensor, image: Tensor, image_position: Tensor) -> tuple[Tensor, Tensor]:
-        """tokens (B, T, C), image (B, N, C), image_position (1, N, C) -> tokens (B, T, C), image (B, N, C)."""
+        """Tokens (B, T, C), image (B, N, C), image_position (1, N, C) -> tokens, image."""
         position = tokens
         for layer in self.layers:
             tokens, image = layer(tokens, image, position, image_position)

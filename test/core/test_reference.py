@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,15 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from reference_weights import reference_frame, reference_tensor
 from torch import nn
 
 from sam2_core import MODELS, Prompt, Tracker
 from sam2_core.model import SAM2
 
 REFERENCE = Path(__file__).parents[1] / "reference"
-sys.path.insert(0, str(REFERENCE))
-from reference_weights import reference_frame, reference_tensor  # noqa: E402
-
 CASES: dict[str, dict[str, Any]] = json.loads((REFERENCE / "cases.json").read_text())
 SHAPES: dict[str, dict[str, list[int]]] = json.loads((REFERENCE / "state_dict_shapes.json").read_text())
 TOLERANCE = 5e-3
@@ -29,7 +26,9 @@ TOLERANCE = 5e-3
 @lru_cache(maxsize=1)
 def stand_in_model(name: str, size: int) -> SAM2:
     model = SAM2(replace(MODELS[name], image_size=size))
-    model.load_state_dict({key: torch.from_numpy(reference_tensor(key, tuple(SHAPES[name][key]))) for key in SHAPES[name]})
+    model.load_state_dict(
+        {key: torch.from_numpy(reference_tensor(key, tuple(SHAPES[name][key]))) for key in SHAPES[name]}
+    )
     return model.eval()
 
 
@@ -71,12 +70,14 @@ def test_tracking_gives_the_numbers_of_the_original(label: str) -> None:
         prompts = [prompt_of(p, case["size"]) for p in case["prompts"] if p["frame"] == frame]
         for track in tracker.step(reference_frame(frame, case["size"]), prompts):
             key = f"frame{frame}_object{track.object_id}"
-            entry = next(
-                e for e in tracker.snapshot()[track.object_id].bank.entries if e.index == frame
-            )
+            entry = next(e for e in tracker.snapshot()[track.object_id].bank.entries if e.index == frame)
             score = np.log(track.presence / (1 - track.presence))
-            np.testing.assert_allclose(track.mask_logits[::4, ::4], expected[f"{key}_logits"], atol=TOLERANCE, rtol=0)
-            np.testing.assert_allclose(entry.pointer.numpy(), expected[f"{key}_pointer"], atol=TOLERANCE, rtol=0)
+            np.testing.assert_allclose(
+                track.mask_logits[::4, ::4], expected[f"{key}_logits"], atol=TOLERANCE, rtol=0
+            )
+            np.testing.assert_allclose(
+                entry.pointer.numpy(), expected[f"{key}_pointer"], atol=TOLERANCE, rtol=0
+            )
             np.testing.assert_allclose(score, expected[f"{key}_score"][0], atol=TOLERANCE, rtol=0)
             compared |= {f"{key}_logits", f"{key}_pointer", f"{key}_score"}
     assert compared == set(expected.files)

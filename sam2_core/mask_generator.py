@@ -1,0 +1,289 @@
+"""Every mask of a picture: a grid of points is asked, good and stable answers are kept, duplicates are
+dropped.
+
+The options, their defaults and the results are those of SAM's automatic mask generator (Kirillov et al.,
+"Segment Anything", 2023, appendix B).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .crops import Crop, build_point_grid, crops_of
+from .masks import BoolMask, RunLengths, decode_rle, encode_rle, mask_to_box, run_lengths
+from .model import SAM2, VisionFeatures
+from .preprocessing import check_image, enlarge, preprocess
+
+OUTPUT_MODES = ("binary_mask", "uncompressed_rle", "coco_rle")
+PREVIOUS_LOGIT_LIMIT = 32.0
+"""Logits that go back in as a mask prompt are clamped to this (SAM 2's constant)."""
+FILLED_LOGIT = 10.0
+"""How far beyond the threshold filled holes and removed specks are put (SAM 2's constant)."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A mask that passed the filters.
+
+    Attributes:
+        code: its COCO run lengths, in the whole picture.
+        area: pixels.
+        box: x_min, y_min, x_max, y_max in pixels; the maxima are the last pixels, as in SAM.
+        predicted_iou: the model's own estimate of the mask's quality.
+        stability: IoU of the masks at a higher and a lower threshold.
+        point: x, y in pixels, the point that was asked.
+        crop: where in the picture it was looked for.
+    """
+
+    code: RunLengths
+    area: int
+    box: tuple[int, int, int, int]
+    predicted_iou: float
+    stability: float
+    point: tuple[float, float]
+    crop: Crop
+
+
+@dataclass
+class MaskGenerator:
+    """Finds the masks of everything in a picture.
+
+    Attributes:
+        model: from `load_model`.
+        points_per_side: the grid has its square of points; None where `point_grids` are given.
+        points_per_batch: how many points the decoder takes at once: more is faster and takes more memory.
+        pred_iou_thresh: masks whose predicted IoU is not above this are dropped; 0 keeps all.
+        stability_score_thresh: masks less stable than this are dropped; 0 keeps all.
+        stability_score_offset: how far the thresholds of the stability score lie from `mask_threshold`.
+        mask_threshold: logits above it belong to the mask.
+        box_nms_thresh: of masks whose boxes overlap more than this, the best stays.
+        crop_n_layers: layer i looks at (2 ** i) ** 2 overlapping crops of the picture, beside the whole one.
+        crop_nms_thresh: like `box_nms_thresh`, between crops; the smaller crop wins.
+        crop_overlap_ratio: how far the first layer's crops overlap, as a share of the shorter side.
+        crop_n_points_downscale_factor: points per side are divided by this from layer to layer.
+        point_grids: points (N, 2) per layer, in 0..1 of the crop, instead of `points_per_side`.
+        min_mask_region_area: holes and specks up to so many pixels of the low-resolution mask are removed;
+            0: none.
+        output_mode: form of `segmentation`: `binary_mask`, `uncompressed_rle` or `coco_rle`.
+        use_m2m: ask once more with each mask as the prompt.
+        multimask_output: three masks per point instead of one.
+
+    Raises:
+        ValueError: an option is out of its range.
+    """
+
+    model: SAM2
+    points_per_side: int | None = 32
+    points_per_batch: int = 64
+    pred_iou_thresh: float = 0.8
+    stability_score_thresh: float = 0.95
+    stability_score_offset: float = 1.0
+    mask_threshold: float = 0.0
+    box_nms_thresh: float = 0.7
+    crop_n_layers: int = 0
+    crop_nms_thresh: float = 0.7
+    crop_overlap_ratio: float = 512 / 1500
+    crop_n_points_downscale_factor: int = 1
+    point_grids: Sequence[NDArray[np.floating[Any]]] | None = None
+    min_mask_region_area: int = 0
+    output_mode: str = "binary_mask"
+    use_m2m: bool = False
+    multimask_output: bool = True
+    _grids: list[NDArray[np.floating[Any]]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if (self.points_per_side is None) == (self.point_grids is None):
+            raise ValueError("give either points_per_side or point_grids")
+        if self.output_mode not in OUTPUT_MODES:
+            raise ValueError(
+                f"output_mode {self.output_mode!r} is unknown: give one of {', '.join(OUTPUT_MODES)}"
+            )
+        for name in ("points_per_side", "points_per_batch", "crop_n_points_downscale_factor"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} {value} is not above 0")
+        if self.crop_n_layers < 0:
+            raise ValueError(f"crop_n_layers {self.crop_n_layers} is below 0")
+        if self.point_grids is not None:
+            self._grids = [np.asarray(grid, np.float64).reshape(-1, 2) for grid in self.point_grids]
+        else:
+            layers = range(self.crop_n_layers + 1)
+            scale = self.crop_n_points_downscale_factor
+            self._grids = [
+                build_point_grid(int((self.points_per_side or 1) / scale**layer)) for layer in layers
+            ]
+        if len(self._grids) <= self.crop_n_layers:
+            raise ValueError(
+                f"{len(self._grids)} point_grids are too few for {self.crop_n_layers} layers of crops"
+            )
+
+    @torch.inference_mode()
+    def generate(self, image: NDArray[np.uint8]) -> list[dict[str, Any]]:
+        """Finds the masks.
+
+        Args:
+            image: uint8 RGB (H, W, 3).
+
+        Returns:
+            One dict per mask, the best first: `segmentation` (bool (H, W), or run lengths), `area` in
+            pixels, `bbox` x, y, width, height, `predicted_iou`, `point_coords` [[x, y]], `stability_score`,
+            `crop_box` x, y, width, height. Widths and heights are SAM's: last pixel minus first.
+
+        Raises:
+            ValueError: the image is not uint8 RGB.
+        """
+        check_image(image)
+        crops = crops_of(image.shape[:2], self.crop_n_layers, self.crop_overlap_ratio)
+        found: list[Candidate] = []
+        for crop in crops:
+            inside = list(self._masks_of_crop(image, crop))
+            found += _without_duplicates(inside, [one.predicted_iou for one in inside], self.box_nms_thresh)
+        if len(crops) > 1:  # masks from smaller crops are finer
+            found = _without_duplicates(found, [1 / one.crop.area for one in found], self.crop_nms_thresh)
+        return [self._record(candidate) for candidate in found]
+
+    def _record(self, candidate: Candidate) -> dict[str, Any]:
+        mask = decode_rle(candidate.code) if self.output_mode != "coco_rle" else None
+        segmentation: Any = candidate.code if mask is None else mask
+        if self.output_mode == "uncompressed_rle" and mask is not None:
+            segmentation = run_lengths(mask)
+        return {
+            "segmentation": segmentation,
+            "area": candidate.area,
+            "bbox": _corner_and_size(candidate.box),
+            "predicted_iou": candidate.predicted_iou,
+            "point_coords": [list(candidate.point)],
+            "stability_score": candidate.stability,
+            "crop_box": _corner_and_size(candidate.crop.box),
+        }
+
+    def _masks_of_crop(self, image: NDArray[np.uint8], crop: Crop) -> Iterator[Candidate]:
+        config = self.model.config
+        piece = np.ascontiguousarray(image[crop.y_min : crop.y_max, crop.x_min : crop.x_max])
+        vision = self.model.encode_image(
+            preprocess(piece, config.image_size, config.preprocessing, self.model.device)
+        )
+        points = (self._grids[crop.layer] * (piece.shape[1], piece.shape[0])).astype(np.float32)
+        for start in range(0, len(points), self.points_per_batch):
+            batch = points[start : start + self.points_per_batch]
+            for point, logits, quality in self._ask(vision, batch, piece.shape[:2]):
+                candidate = self._candidate(point, logits, quality, crop, image.shape[:2])
+                if candidate is not None:
+                    yield candidate
+
+    def _ask(
+        self, vision: VisionFeatures, points: NDArray[np.float32], shape: tuple[int, ...]
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], float]]:
+        """Yields point (2,), logits (h, w) and predicted IoU of every mask that is good enough."""
+        size = self.model.config.image_size
+        scaled = torch.from_numpy(points) / torch.tensor([shape[1], shape[0]]) * size
+        scaled = scaled[:, None].to(self.model.device)
+        logits, quality = self._decode(vision, scaled, None, self.multimask_output)
+        answers = logits.shape[1]
+        if self.use_m2m:
+            previous = logits.flatten(0, 1)[:, None].clamp(-PREVIOUS_LOGIT_LIMIT, PREVIOUS_LOGIT_LIMIT)
+            again = scaled.repeat_interleave(answers, dim=0)
+            refined = [
+                self._decode(
+                    vision,
+                    again[i : i + self.points_per_batch],
+                    previous[i : i + self.points_per_batch],
+                    False,
+                )
+                for i in range(0, len(again), self.points_per_batch)
+            ]
+            logits, quality = (torch.cat(parts) for parts in zip(*refined, strict=True))
+        every = np.repeat(points, answers, axis=0)
+        for point, mask, iou in zip(
+            every, logits.flatten(0, 1).cpu().numpy(), quality.flatten().tolist(), strict=True
+        ):
+            if self.pred_iou_thresh <= 0 or iou > self.pred_iou_thresh:
+                yield point, mask, iou
+
+    def _decode(
+        self, vision: VisionFeatures, points: Tensor, previous: Tensor | None, several: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Points (B, 1, 2) -> logits (B, K, h, w) and predicted IoU (B, K)."""
+        embedding = self.model.without_memory(vision).expand(len(points), -1, -1, -1)
+        labels = torch.ones(points.shape[:2], dtype=torch.int32, device=points.device)
+        decoded = self.model.raw_masks(embedding, vision.high_resolution, points, labels, previous)
+        return self.model.choose(decoded, several)
+
+    def _candidate(
+        self,
+        point: NDArray[np.float32],
+        logits: NDArray[np.float32],
+        quality: float,
+        crop: Crop,
+        shape: tuple[int, ...],
+    ) -> Candidate | None:
+        """One answer in the whole picture; None if it is unstable, or cut off by the crop's edge."""
+        if self.min_mask_region_area > 0:
+            logits = without_small_regions(logits, self.min_mask_region_area)
+        height, width = crop.y_max - crop.y_min, crop.x_max - crop.x_min
+        large = enlarge(logits, height, width, self.model.config.preprocessing)
+        stability = self._stability(large)
+        if self.stability_score_thresh > 0 and not stability >= self.stability_score_thresh:
+            return None
+        inside = large > self.mask_threshold
+        box = mask_to_box(inside)
+        x_min, y_min, x_max, y_max = (0, 0, 1, 1) if box is None else box.tolist()
+        placed = (x_min + crop.x_min, y_min + crop.y_min, x_max - 1 + crop.x_min, y_max - 1 + crop.y_min)
+        if crop.cuts(placed, shape):
+            return None
+        mask: BoolMask = np.zeros(shape, bool)
+        mask[crop.y_min : crop.y_max, crop.x_min : crop.x_max] = inside
+        where = (float(point[0]) + crop.x_min, float(point[1]) + crop.y_min)
+        return Candidate(
+            encode_rle(mask), int(np.count_nonzero(mask)), placed, quality, stability, where, crop
+        )
+
+    def _stability(self, logits: NDArray[np.float32]) -> float:
+        strict = np.count_nonzero(logits > self.mask_threshold + self.stability_score_offset)
+        generous = np.count_nonzero(logits > self.mask_threshold - self.stability_score_offset)
+        return strict / generous if generous else float("nan")
+
+
+def without_small_regions(logits: NDArray[np.float32], largest: int) -> NDArray[np.float32]:
+    """Fills holes and clears specks of at most so many pixels; their logits become 10 and -10.
+
+    Args:
+        logits: (h, w); above 0 is the mask.
+        largest: area in pixels of these logits.
+    """
+    cleaned = logits.copy()
+    for regions, value in ((logits <= 0, FILLED_LOGIT), (logits > 0, -FILLED_LOGIT)):
+        _, labels, statistics, _ = cv2.connectedComponentsWithStats(regions.astype(np.uint8), connectivity=8)
+        small = statistics[:, cv2.CC_STAT_AREA] <= largest
+        small[0] = False  # label 0 is everything outside these regions
+        cleaned[small[labels]] = value
+    return cleaned
+
+
+def _without_duplicates(
+    candidates: list[Candidate], scores: list[float], threshold: float
+) -> list[Candidate]:
+    """Non-maximum suppression by boxes. Returns: those that stay, the highest score first."""
+    if not candidates:
+        return []
+    corners = np.array([candidate.box for candidate in candidates], np.float64)
+    boxes = np.concatenate((corners[:, :2], corners[:, 2:] - corners[:, :2]), axis=1)
+    # OpenCV takes positive scores only: places from the last to the first serve as well, and settle ties.
+    places = np.empty(len(candidates))
+    places[np.argsort(-np.asarray(scores), kind="stable")] = np.arange(len(candidates), 0, -1)
+    # Boxes that overlap by just the threshold both stay; OpenCV, in single precision, would waver there.
+    kept = cv2.dnn.NMSBoxes(boxes.tolist(), places.tolist(), 0.0, threshold + 1e-6)
+    return [candidates[int(index)] for index in np.asarray(kept).ravel()]
+
+
+def _corner_and_size(box: tuple[int, int, int, int]) -> list[int]:
+    x_min, y_min, x_max, y_max = box
+    return [x_min, y_min, x_max - x_min, y_max - y_min]

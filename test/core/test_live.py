@@ -1,0 +1,304 @@
+"""Live tracking: the newest image wins, a late click lands on the image that was clicked, nothing hangs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scene import blue_box, filled, overlap, red_box
+
+from sam2_core import LiveResult, LiveTracker, Prompt, PromptError, Track, Tracker, Worker
+from sam2_core.history import History, Moment
+from sam2_core.live import CATCH_UP_IMAGES, _spread
+from sam2_core.model import SAM2
+
+Frames = Callable[[int], NDArray[np.uint8]]
+PERIOD = 100_000_000  # ns between the images' stamps
+PATIENCE = 60.0  # s, only so that a hanging test ends
+
+
+class Stream:
+    """A live tracker whose images can be handed over one by one."""
+
+    def __init__(self, model: SAM2, frame: Frames, **options: object) -> None:
+        self.live = LiveTracker(Tracker(model), **options)  # type: ignore[arg-type]
+        self.frame = frame
+        self.results: list[LiveResult] = []
+        self._arrived = threading.Condition()
+        self.live.on_result(self._keep)
+
+    def _keep(self, result: LiveResult) -> None:
+        with self._arrived:
+            self.results.append(result)
+            self._arrived.notify_all()
+
+    def show(self, index: int) -> LiveResult:
+        """Hand over frame `index` and wait for its result."""
+        known = len(self.results)
+        self.live.submit(self.frame(index), (index + 1) * PERIOD)
+        with self._arrived:
+            assert self._arrived.wait_for(lambda: len(self.results) > known, PATIENCE)
+        return self.results[-1]
+
+    def ask(self, prompt: Prompt, index: int | None = None) -> Track:
+        stamp = None if index is None else (index + 1) * PERIOD
+        return self.live.prompt(prompt, stamp).result(PATIENCE)
+
+
+@pytest.fixture
+def stream(nano: SAM2, frame: Frames) -> Iterator[Stream]:
+    stream = Stream(nano, frame, history_seconds=10.0)
+    yield stream
+    stream.live.close()
+
+
+def test_results_equal_those_of_the_tracker(stream: Stream, nano: SAM2, frame: Frames) -> None:
+    tracker = Tracker(nano)
+    for index in range(4):
+        result = stream.show(index)
+        [*expected] = tracker.step(frame(index), [Prompt(1, box=red_box(0))] if index == 0 else [])
+        if index == 0:
+            stream.ask(Prompt(1, box=red_box(0)))
+            result = stream.results[-1]
+        assert result.stamp == (index + 1) * PERIOD
+        assert [np.array_equal(a.mask, b.mask) for a, b in zip(result.tracks, expected, strict=True)] == [
+            True
+        ]
+
+
+def test_a_prompt_on_a_still_camera_is_answered_and_shown(stream: Stream) -> None:
+    stream.show(0)
+    track = stream.ask(Prompt(None, box=red_box(0), label="box"))
+    assert (track.object_id, track.label) == (1, "box")
+    assert [t.object_id for t in stream.results[-1].tracks] == [1]
+    assert stream.results[-1].stamp == PERIOD
+
+
+def test_a_late_click_lands_on_the_object_that_the_person_saw(stream: Stream) -> None:
+    for index in range(20):
+        stream.show(index)
+    # in frame 2 the red square is here; by frame 19 it has gone on, and this is background
+    track = stream.ask(Prompt(1, mask=filled(red_box(2))), index=2)
+    assert overlap(track.mask, red_box(2)) > 0.8
+    assert overlap(stream.results[-1].tracks[0].mask, red_box(19)) > 0.8
+    assert overlap(stream.show(20).tracks[0].mask, red_box(20)) > 0.8
+
+
+def test_a_late_click_equals_one_that_came_at_once(stream: Stream, nano: SAM2, frame: Frames) -> None:
+    tracker = Tracker(nano)
+    for index in range(8):
+        stream.show(index)
+        expected = tracker.step(frame(index), [Prompt(1, box=red_box(2))] if index == 2 else [])
+    stream.ask(Prompt(1, box=red_box(2)), index=2)
+    assert np.array_equal(stream.results[-1].tracks[0].mask, expected[0].mask)
+
+
+def test_a_late_correction_refines_that_image_and_leaves_others_alone(
+    stream: Stream, nano: SAM2, frame: Frames
+) -> None:
+    tracker = Tracker(nano)
+    prompts = {
+        0: [Prompt(1, box=(20, 60, 50, 120)), Prompt(2, box=blue_box(0))],
+        4: [Prompt(1, box=red_box(4))],
+    }
+    for index in range(9):
+        expected = tracker.step(frame(index), prompts.get(index, []))
+        stream.show(index)
+        if index == 0:
+            for prompt in prompts[0]:
+                stream.ask(prompt)
+    stream.ask(prompts[4][0], index=4)
+    red, blue = stream.results[-1].tracks
+    assert np.array_equal(red.mask, expected[0].mask)
+    assert np.array_equal(blue.mask, expected[1].mask)
+
+
+def test_a_late_click_does_not_undo_a_newer_one(stream: Stream) -> None:
+    for index in range(6):
+        stream.show(index)
+    stream.ask(Prompt(1, mask=filled(red_box(5)), label="red"), index=5)
+    stream.ask(Prompt(1, mask=filled((28, 60, 58, 120))), index=2)  # its left half alone
+    result = stream.show(6)
+    assert overlap(result.tracks[0].mask, red_box(6)) > 0.8
+    assert result.tracks[0].label == "red"
+
+
+def test_a_second_prompt_on_the_same_image_replaces_what_the_first_left(stream: Stream) -> None:
+    for index in range(4):
+        stream.show(index)
+    stream.ask(Prompt(1, mask=filled((20, 60, 50, 120))), index=0)
+    stream.ask(Prompt(1, mask=filled(red_box(0))), index=0)
+    assert overlap(stream.results[-1].tracks[0].mask, red_box(3)) > 0.8
+
+
+@pytest.mark.parametrize(("index", "message"), [(-1, "history reaches from"), (9, "history reaches from")])
+def test_a_stamp_outside_the_history_is_refused_with_its_limits(
+    stream: Stream, index: int, message: str
+) -> None:
+    stream.show(0)
+    stream.show(1)
+    with pytest.raises(PromptError, match=message):
+        stream.ask(Prompt(1, points=[[50, 90]]), index=index)
+
+
+def test_a_prompt_before_any_image_is_refused(stream: Stream) -> None:
+    with pytest.raises(PromptError, match="no image has arrived yet"):
+        stream.ask(Prompt(1, points=[[50, 90]]))
+
+
+def test_a_removed_object_does_not_come_back_from_the_past(stream: Stream) -> None:
+    stream.show(0)
+    stream.ask(Prompt(1, box=red_box(0)))
+    stream.show(1)
+    assert stream.live.remove([1]).result(PATIENCE) == []
+    assert stream.results[-1].tracks == []
+    track = stream.ask(Prompt(1, mask=filled(blue_box(0))), index=0)
+    assert overlap(track.mask, blue_box(0)) > 0.8
+    assert overlap(stream.show(2).tracks[0].mask, blue_box(2)) > 0.8
+
+
+def test_bad_requests_are_refused_and_change_nothing(stream: Stream) -> None:
+    stream.show(0)
+    stream.ask(Prompt(1, box=red_box(0)))
+    for prompt in (Prompt(2, points=[[999, 9]]), Prompt(2, mask=np.ones((3, 3), bool))):
+        with pytest.raises(PromptError):
+            stream.ask(prompt)
+    with pytest.raises(PromptError, match="object 5 is unknown"):
+        stream.live.remove([1, 5]).result(PATIENCE)
+    assert [t.object_id for t in stream.show(1).tracks] == [1]
+
+
+def test_stamps_that_run_backwards_are_survived(stream: Stream) -> None:
+    for index in (5, 6):
+        stream.show(index)
+    stream.ask(Prompt(1, box=red_box(6)))
+    result = stream.show(2)
+    assert result.stamp == 3 * PERIOD and len(result.tracks) == 1
+    with pytest.raises(PromptError, match="history reaches"):
+        stream.ask(Prompt(1, points=[[60, 90]]), index=6)
+
+
+def test_the_newest_image_wins(small_nano: SAM2, frame: Frames) -> None:
+    stream = Stream(small_nano, frame)
+    gate = threading.Event()
+    stream.live.on_result(lambda result: gate.wait(PATIENCE))
+    stream.live.submit(frame(0), PERIOD)
+    while not stream.results:
+        pass
+    for index in range(1, 6):  # the worker is held up by the listener meanwhile
+        stream.live.submit(frame(index), (index + 1) * PERIOD)
+    done = stream.live.prompt(Prompt(1, box=red_box(5)))
+    gate.set()
+    done.result(PATIENCE)
+    stream.live.close()
+    assert [r.stamp // PERIOD - 1 for r in stream.results] == [0, 5]
+    statistics = stream.live.statistics()
+    assert (statistics.received, statistics.processed, statistics.dropped) == (6, 2, 4)
+
+
+def test_a_click_on_an_image_that_was_passed_over_lands_there(nano: SAM2, frame: Frames) -> None:
+    stream = Stream(nano, frame, history_seconds=10.0)
+    gate = threading.Event()
+    stream.live.on_result(lambda result: gate.wait(PATIENCE))
+    for index in range(8):
+        stream.live.submit(frame(index), (index + 1) * PERIOD)
+        while not stream.results:
+            pass
+    gate.set()
+    track = stream.ask(Prompt(1, mask=filled(red_box(3))), index=3)
+    assert overlap(track.mask, red_box(3)) > 0.8
+    assert overlap(stream.show(8).tracks[0].mask, red_box(8)) > 0.8
+    stream.live.close()
+
+
+def test_closing_answers_everything_and_silences_callbacks(small_nano: SAM2, frame: Frames) -> None:
+    stream = Stream(small_nano, frame)
+    entered, gate = threading.Event(), threading.Event()
+
+    def hold(result: LiveResult) -> None:
+        entered.set()
+        gate.wait(PATIENCE)
+
+    stream.live.on_result(hold)
+    stream.live.submit(frame(0), PERIOD)
+    entered.wait(PATIENCE)
+    waiting: list[Future[Track]] = [stream.live.prompt(Prompt(i, points=[[50, 90]])) for i in range(1, 5)]
+    closer = threading.Thread(target=stream.live.close)
+    closer.start()
+    gate.set()
+    closer.join(PATIENCE)
+    count = len(stream.results)
+    for future in waiting:
+        with pytest.raises(PromptError, match="closed"):
+            future.result(PATIENCE)
+    stream.live.submit(frame(1), 2 * PERIOD)
+    with pytest.raises(PromptError, match="closed"):
+        stream.live.prompt(Prompt(1, points=[[50, 90]])).result(PATIENCE)
+    assert len(stream.results) == count
+
+
+def test_a_failing_listener_does_not_stop_the_stream(small_nano: SAM2, frame: Frames) -> None:
+    stream = Stream(small_nano, frame)
+    stream.live.on_result(lambda result: 1 / 0)  # type: ignore[arg-type, return-value]
+    stream.show(0)
+    assert stream.show(1).stamp == 2 * PERIOD
+    stream.live.close()
+
+
+def test_one_worker_serves_every_stream_in_turn(small_nano: SAM2, frame: Frames) -> None:
+    worker, order = Worker(), []
+    lives = [LiveTracker(Tracker(small_nano), worker=worker) for _ in range(3)]
+    finished = threading.Event()
+
+    def note(number: int) -> Callable[[LiveResult], None]:
+        def listener(result: LiveResult) -> None:
+            order.append(number)
+            if len(order) < 30:  # every stream always has a new image waiting
+                lives[number].submit(frame(0), result.stamp + PERIOD)
+            else:
+                finished.set()
+
+        return listener
+
+    for number, live in enumerate(lives):
+        live.on_result(note(number))
+    for live in lives:
+        live.submit(frame(0), PERIOD)
+    assert finished.wait(PATIENCE)
+    for live in lives:
+        live.close()
+    worker.close()
+    assert all(order[:30].count(number) >= 9 for number in range(3))
+
+
+def test_the_history_is_bounded_in_time_and_in_bytes() -> None:
+    history = History(seconds=1.0, max_bytes=10_000)
+    for index in range(100):
+        history.add(Moment(index * PERIOD, image=np.zeros((10, 10, 3), np.uint8)))
+    assert [m.stamp // PERIOD for m in history] == list(range(89, 100))
+    history.add(Moment(100 * PERIOD, image=np.zeros((50, 50, 3), np.uint8)))
+    assert sum(m.nbytes for m in history) <= 10_000 and history.newest == 100 * PERIOD
+
+
+def test_catching_up_passes_through_a_bounded_number_of_images() -> None:
+    moments = [Moment(i) for i in range(100)]
+    spread = _spread(moments, CATCH_UP_IMAGES)
+    assert len(spread) == CATCH_UP_IMAGES and spread[-1] is moments[-1]
+    gaps = np.diff([m.stamp for m in spread])
+    assert gaps.max() - gaps.min() <= 1
+    assert _spread(moments[:5], CATCH_UP_IMAGES) == moments[:5]
+
+
+def test_memory_of_a_stream_stays_the_same(small_nano: SAM2, frame: Frames) -> None:
+    stream = Stream(small_nano, frame, history_seconds=1.0)
+    held = {}
+    for index in range(60):
+        stream.live.submit(frame(index % 8), (index + 1) * PERIOD)
+        stream.live.prompt(Prompt(1 + index % 3, box=red_box(index % 8), restart=True)).result(PATIENCE)
+        held[index] = stream.live.statistics().memory_bytes
+    stream.live.close()
+    assert held[59] == held[56] == held[30]

@@ -1,0 +1,191 @@
+"""The tracker: objects come, are corrected and go at any time, and none disturbs another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scene import blue_box, filled, overlap, red_box
+
+from sam2_core import MemoryConfig, Prompt, PromptError, Track, Tracker
+from sam2_core.model import SAM2
+
+Frames = Callable[[int], NDArray[np.uint8]]
+
+
+def same(a: Track, b: Track, tolerance: float = 1e-3) -> bool:
+    return bool(np.abs(a.mask_logits - b.mask_logits).max() <= tolerance) and a.object_id == b.object_id
+
+
+def test_an_object_that_was_marked_is_followed(nano: SAM2, frame: Frames) -> None:
+    tracker = Tracker(nano)
+    tracker.step(frame(0), [Prompt(7, mask=filled(red_box(0)), label="red")])
+    for index in range(1, 8):
+        [track] = tracker.step(frame(index))
+    assert (track.object_id, track.label, track.visible) == (7, "red", True)
+    assert overlap(track.mask, red_box(7)) > 0.8
+    rows, columns = np.nonzero(track.mask)
+    assert track.box.tolist() == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    assert track.mask.shape == (240, 320) and track.mask.dtype == bool
+    assert track.mask_logits.shape == (80, 80) and track.mask_logits.dtype == np.float32
+    assert 0 <= track.score <= 1 and 0 <= track.presence <= 1
+
+
+@pytest.mark.parametrize("prompt", [{"box": red_box(0)}, {"points": [[50, 90], [240, 40]], "labels": [1, 0]}])
+def test_boxes_and_points_mark_the_object(nano: SAM2, frame: Frames, prompt: dict) -> None:
+    [track] = Tracker(nano).step(frame(0), [Prompt(1, **prompt)])
+    assert overlap(track.mask, red_box(0)) > 0.8
+
+
+def test_a_mask_is_taken_as_it_is(nano: SAM2, frame: Frames) -> None:
+    [track] = Tracker(nano).step(frame(0), [Prompt(1, mask=filled(red_box(0)))])
+    assert overlap(track.mask, red_box(0)) > 0.95
+    assert track.score == 1.0
+
+
+def test_adding_correcting_and_removing_an_object_leaves_the_others_as_they_are(
+    nano: SAM2, frame: Frames
+) -> None:
+    alone, shared = Tracker(nano), Tracker(nano)
+    for index in range(9):
+        first = [Prompt(1, box=red_box(0))] if index == 0 else []
+        other = {
+            2: [Prompt(2, box=blue_box(2))],
+            4: [Prompt(2, points=[[245, 50]])],
+            5: [Prompt(2, box=blue_box(5), restart=True)],
+        }.get(index, [])
+        if index == 7:
+            shared.remove([2])
+        [expected] = alone.step(frame(index), first)
+        assert same(shared.step(frame(index), first + other)[0], expected)
+    assert shared.object_ids == [1]
+
+
+def test_a_correction_is_remembered_beside_the_first_prompt(nano: SAM2, frame: Frames) -> None:
+    tracker, plain = Tracker(nano), Tracker(nano)
+    left_half = filled((20, 60, 50, 120))
+    for t in (tracker, plain):
+        t.step(frame(0), [Prompt(1, mask=left_half)])
+        t.step(frame(1))
+    plain.step(frame(2))
+    tracker.step(frame(2), [Prompt(1, mask=filled(red_box(2)))])
+    [uncorrected], [corrected] = plain.step(frame(3)), tracker.step(frame(3))
+    assert overlap(corrected.mask, red_box(3)) > overlap(uncorrected.mask, red_box(3))
+    assert [e.index for e in tracker.snapshot()[1].bank.entries if e.prompted] == [0, 2]
+
+
+def test_a_click_refines_what_was_tracked_into_the_image(nano: SAM2, frame: Frames) -> None:
+    tracker, fresh = Tracker(nano), Tracker(nano)
+    tracker.step(frame(0), [Prompt(1, mask=filled(red_box(0)))])
+    [refined] = tracker.step(frame(1), [Prompt(1, points=[[54, 90]])])
+    [begun] = fresh.step(frame(1), [Prompt(1, points=[[54, 90]])])
+    assert not same(refined, begun)
+    assert overlap(refined.mask, red_box(1)) > 0.8
+
+
+def test_a_restart_forgets_what_was_known(nano: SAM2, frame: Frames) -> None:
+    tracker, fresh = Tracker(nano), Tracker(nano)
+    for index in range(3):
+        tracker.step(frame(index), [Prompt(1, box=red_box(0))] if index == 0 else [])
+    [restarted] = tracker.step(frame(3), [Prompt(1, box=blue_box(3), restart=True)])
+    [expected] = fresh.step(frame(3), [Prompt(1, box=blue_box(3))])
+    assert same(restarted, expected)
+    assert same(tracker.step(frame(4))[0], fresh.step(frame(4))[0])
+
+
+def test_objects_in_one_batch_get_the_numbers_they_get_alone(nano: SAM2, frame: Frames) -> None:
+    prompts = [Prompt(1, box=red_box(0)), Prompt(2, box=blue_box(0)), Prompt(3, points=[[160, 200]])]
+    together = Tracker(nano)
+    alone = [Tracker(nano) for _ in prompts]
+    for index in range(6):
+        tracks = together.step(frame(index), prompts if index == 0 else [])
+        for track, tracker, prompt in zip(tracks, alone, prompts, strict=True):
+            assert same(tracker.step(frame(index), [prompt] if index == 0 else [])[0], track)
+
+
+def test_step_is_encode_and_advance(nano: SAM2, frame: Frames) -> None:
+    whole, parts = Tracker(nano), Tracker(nano)
+    prompts = [Prompt(1, box=red_box(0))]
+    for index in range(3):
+        [expected] = whole.step(frame(index), prompts if index == 0 else [])
+        features = parts.encode(frame(index))
+        [track] = parts.advance(features, parts.object_ids, prompts if index == 0 else [])
+        assert same(track, expected, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        ([Prompt(2, points=[[400, 10]])], "outside"),
+        ([Prompt(2, mask=np.ones((5, 5), bool))], "mask of 5 x 5"),
+        ([Prompt(2, box=(1, 1, 9, 9)), Prompt(2, points=[[5, 5]])], "two prompts"),
+        ([Prompt(2, box=(1, 1, 9, 9)), Prompt(3, box=(1, 1, 9, 9))], "1 of at most 2 objects"),
+    ],
+)
+def test_a_bad_prompt_changes_nothing(nano: SAM2, frame: Frames, prompts: list[Prompt], message: str) -> None:
+    tracker, untouched = Tracker(nano, max_objects=2), Tracker(nano)
+    for t in (tracker, untouched):
+        t.step(frame(0), [Prompt(1, box=red_box(0))])
+    with pytest.raises(PromptError, match=message):
+        tracker.step(frame(1), prompts)
+    assert tracker.object_ids == [1]
+    assert same(tracker.step(frame(1))[0], untouched.step(frame(1))[0], 0.0)
+
+
+def test_a_new_object_without_an_id_gets_the_smallest_free_one(small_nano: SAM2, frame: Frames) -> None:
+    tracker = Tracker(small_nano)
+    tracker.step(frame(0), [Prompt(1, box=red_box(0)), Prompt(3, box=blue_box(0))])
+    tracks = tracker.step(frame(1), [Prompt(None, points=[[10, 10]]), Prompt(None, points=[[20, 20]])])
+    assert [track.object_id for track in tracks] == [1, 2, 3, 4]
+
+
+def test_removing_an_unknown_object_is_refused_and_removes_none(small_nano: SAM2, frame: Frames) -> None:
+    tracker = Tracker(small_nano)
+    tracker.step(frame(0), [Prompt(1, box=red_box(0))])
+    with pytest.raises(PromptError, match="object 9 is unknown: the known ids are 1"):
+        tracker.remove([1, 9])
+    assert tracker.object_ids == [1]
+    tracker.remove([1])
+    assert tracker.step(frame(1)) == []
+
+
+def test_reset_forgets_all_objects(small_nano: SAM2, frame: Frames) -> None:
+    tracker = Tracker(small_nano)
+    tracker.step(frame(0), [Prompt(1, box=red_box(0))])
+    tracker.reset()
+    assert tracker.object_ids == [] and tracker.memory_bytes == 0 and tracker.step(frame(1)) == []
+
+
+def test_the_image_may_change_its_size_in_mid_stream(nano: SAM2, frame: Frames) -> None:
+    tracker = Tracker(nano)
+    tracker.step(frame(0), [Prompt(1, mask=filled(red_box(0)))])
+    doubled = frame(1).repeat(2, axis=0).repeat(2, axis=1)
+    [track] = tracker.step(doubled)
+    assert track.mask.shape == (480, 640)
+    assert overlap(track.mask, tuple(2 * v for v in red_box(1))) > 0.8
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((10, 10), np.uint8),
+        np.zeros((10, 10, 3), np.float32),
+        np.zeros((0, 10, 3), np.uint8),
+        "image",
+        None,
+    ],
+)
+def test_what_is_not_an_image_is_refused(small_nano: SAM2, image: object) -> None:
+    with pytest.raises(ValueError, match=r"give (uint8 RGB|a numpy array)"):
+        Tracker(small_nano).step(image)  # type: ignore[arg-type]
+
+
+def test_memory_settings_that_do_not_fit_the_model_are_refused(small_nano: SAM2) -> None:
+    with pytest.raises(ValueError, match="memory_frames 9"):
+        Tracker(small_nano, MemoryConfig(memory_frames=9))
+    with pytest.raises(ValueError, match="policy 'lifo' is unknown"):
+        Tracker(small_nano, MemoryConfig(memory_frames=3, policy="lifo"))
+    with pytest.raises(ValueError, match="prompted_frames 0"):
+        MemoryConfig(prompted_frames=0)
