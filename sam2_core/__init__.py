@@ -2,6 +2,7 @@
 
 from .checkpoints import CheckpointError
 from .configs import MODELS, MemoryConfig
+from .image_predictor import ImagePredictor
 from .live import LiveResult, LiveStatistics, LiveTracker, Worker
 from .loading import load_model
 from .prompts import Prompt, PromptError
@@ -10,6 +11,7 @@ from .tracker import Track, Tracker
 __all__ = [
     "MODELS",
     "CheckpointError",
+    "ImagePredictor",
     "LiveResult",
     "LiveStatistics",
     "LiveTracker",

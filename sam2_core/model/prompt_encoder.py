@@ -95,17 +95,23 @@ class PromptEncoder(nn.Module):
             drawn = torch.cat((drawn[:row], drawn[row : row + 1] + box, drawn[row + 1 :]))
         return drawn[:, None] if mask_logits is None else mask_logits + drawn[:, None]
 
-    def forward(self, points: Tensor, labels: Tensor, mask_logits: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, points: Tensor | None, labels: Tensor | None, mask_logits: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """Encode one prompt per object.
 
         Args:
-            points: (B, P, 2) x, y in pixels of the model's input; P may be 0.
+            points: (B, P, 2) x, y in pixels of the model's input, or None if there is only a mask.
             labels: (B, P) integers, see the constants above.
             mask_logits: (B, 1, 4 h, 4 w) logits of a rough mask, or None.
 
-        Returns: tokens (B, P + 1, C) and a map that broadcasts with (B, C, h, w).
+        Returns: tokens (B, P + 1, C), or (1, 0, C) without points, and a map that broadcasts with (B, C, h,
+            w).
         """
-        tokens = self.embed_points(points, labels)
+        if points is None or labels is None:
+            tokens = self.no_mask_embed.weight.new_zeros(1, 0, self.no_mask_embed.embedding_dim)
+        else:
+            tokens = self.embed_points(points, labels)
         if mask_logits is None:
             return tokens, self.no_mask_embed.weight[..., None, None]
         return tokens, self.mask_downscaling(mask_logits)

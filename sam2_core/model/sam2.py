@@ -223,12 +223,33 @@ class SAM2(nn.Module):
         self,
         embedding: Tensor,
         high_resolution: tuple[Tensor, Tensor],
-        points: Tensor,
-        labels: Tensor,
+        points: Tensor | None,
+        labels: Tensor | None,
         mask_logits: Tensor | None,
     ) -> DecodedMasks:
-        """Prompt encoder and mask decoder: all four masks of B objects. Arguments as in `decode`."""
+        """Prompt encoder and mask decoder: all four masks of B prompts.
+
+        Args:
+            embedding: (B, C, h, w).
+            high_resolution: see `VisionFeatures`; batch 1 or B.
+            points: (B, P, 2) x, y in pixels of the model's input, or None.
+            labels: (B, P), see `prompt_encoder`, or None.
+            mask_logits: (B, 1, 4 h, 4 w) of a rough mask, or None.
+        """
+        if self.config.draw_prompts and points is not None and labels is not None:
+            mask_logits = self.sam_prompt_encoder.draw(points, labels, mask_logits)
+        return self._masks(embedding, high_resolution, points, labels, mask_logits)
+
+    def _masks(
+        self,
+        embedding: Tensor,
+        high_resolution: tuple[Tensor, Tensor],
+        points: Tensor | None,
+        labels: Tensor | None,
+        mask_logits: Tensor | None,
+    ) -> DecodedMasks:
         tokens, prompt_map = self.sam_prompt_encoder(points, labels, mask_logits)
+        tokens = tokens.expand(len(embedding), -1, -1)
         position = self.sam_prompt_encoder.image_position()
         return self.sam_mask_decoder(embedding, position, tokens, prompt_map, high_resolution)
 
@@ -270,19 +291,18 @@ class SAM2(nn.Module):
 
         Args:
             embedding: (B, C, h, w), see `without_memory` and `condition_on_memory`.
-            high_resolution: see `VisionFeatures`; batch 1 or B.
-            points: (B, P, 2) x, y in pixels of the model's input, or None.
-            labels: (B, P), see `prompt_encoder`.
-            mask_logits: (B, 1, 4 h, 4 w) of a rough mask, or None.
+            high_resolution: as in `raw_masks`.
+            points: as in `raw_masks`.
+            labels: as in `raw_masks`.
+            mask_logits: as in `raw_masks`.
             several: take the best of three candidates, see `wants_candidates`.
         """
-        batch = len(embedding)
-        if points is None or labels is None:  # SAM 2 was trained with one padding point more in this case
-            points = embedding.new_zeros(batch, 1, 2)
-            labels = torch.full((batch, 1), PADDING, device=embedding.device)
-        elif self.config.draw_prompts:
-            mask_logits = self.sam_prompt_encoder.draw(points, labels, mask_logits)
-        decoded = self.raw_masks(embedding, high_resolution, points, labels, mask_logits)
+        if points is None or labels is None:  # where SAM 2 tracks without a prompt it gives one padding point
+            padding = embedding.new_zeros(len(embedding), 1, 2)
+            label = torch.full((len(embedding), 1), PADDING, device=embedding.device)
+            decoded = self._masks(embedding, high_resolution, padding, label, mask_logits)
+        else:
+            decoded = self.raw_masks(embedding, high_resolution, points, labels, mask_logits)
         logits, quality = self.choose(decoded, several)
         present = decoded.presence_logit > 0
         if self.config.gate_by_presence:
