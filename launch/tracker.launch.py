@@ -1,0 +1,191 @@
+"""Brings the node sam2 up, configured and active; on request with a camera stand-in and RViz.
+
+    ros2 launch sam2_ros tracker.launch.py cameras:=[front,rear] model:=sam2.1_hiera_tiny
+    ros2 launch sam2_ros tracker.launch.py video:=street.mp4 rviz:=true
+
+Every parameter of the node is an argument. One that is not given keeps its value from params_file.
+"""
+
+from pathlib import Path
+
+import yaml
+from launch.actions import DeclareLaunchArgument, EmitEvent, LogInfo, OpaqueFunction, RegisterEventHandler
+from launch.events import matches_action
+from launch_ros.actions import LifecycleNode, Node
+from launch_ros.event_handlers import OnStateTransition
+from launch_ros.events.lifecycle import ChangeState
+from launch_ros.parameter_descriptions import ParameterValue
+from lifecycle_msgs.msg import Transition
+
+from launch import LaunchDescription
+from sam2_ros.parameters import TrackerSettings, specifications
+
+SHARE = Path(__file__).parent.parent
+
+OWN_ARGUMENTS = {
+    "namespace": ("", "Namespace of the node and of all its topics and services."),
+    "params_file": (
+        str(SHARE / "config" / "tracker.yaml"),
+        "File with the parameters that are not given as arguments.",
+    ),
+    "autostart": ("true", "Configure and activate the node. Otherwise this is left to a lifecycle manager."),
+    "use_sim_time": ("false", "Take the time from /clock."),
+    "log_level": ("info", "debug, info, warn, error or fatal."),
+    "video": (
+        "",
+        "A video file, a folder of images or a webcam to publish as the first camera. Empty: none.",
+    ),
+    "video_rate": ("0.0", "Images per second of the video. 0.0: its own rate."),
+    "video_loop": ("true", "Begin the video again at its end."),
+    "rviz": ("false", "Show the overlay and the mask of the first camera in RViz."),
+}
+
+
+def generate_launch_description():
+    arguments = [
+        DeclareLaunchArgument(name, default_value=default, description=description)
+        for name, (default, description) in OWN_ARGUMENTS.items()
+    ]
+    arguments += [
+        DeclareLaunchArgument(
+            item.name, default_value="", description=f"{item.description} Not given: as params_file says."
+        )
+        for item in specifications(TrackerSettings)
+    ]
+    return LaunchDescription([*arguments, OpaqueFunction(function=launch_nodes)])
+
+
+def launch_nodes(context):
+    """What is started once the arguments are known."""
+    given = context.launch_configurations
+    parameters = tracker_parameters(given)
+    tracker = LifecycleNode(
+        package="sam2_ros",
+        executable="tracker_node",
+        name="sam2",
+        namespace=given["namespace"],
+        parameters=[given["params_file"], parameters, {"use_sim_time": is_true(given["use_sim_time"])}],
+        ros_arguments=["--log-level", given["log_level"]],
+        output="screen",
+    )
+    # The handlers come before the node, so that no transition is missed.
+    actions = [tracker]
+    if is_true(given["autostart"]):
+        configure = change_state(tracker, Transition.TRANSITION_CONFIGURE)
+        actions = [*transitions(tracker, given["namespace"]), tracker, configure]
+    camera = first_camera(parameters, given["params_file"])
+    if given["video"]:
+        actions.append(video_publisher(given, camera))
+    if is_true(given["rviz"]):
+        actions.append(rviz(given["namespace"], camera))
+    return actions
+
+
+def tracker_parameters(given):
+    """The node's parameters that were given as arguments, in the types that the node declares."""
+    parameters = {}
+    for item in specifications(TrackerSettings):
+        text = given[item.name]
+        if text == "":
+            continue
+        if isinstance(item.default, str):
+            parameters[item.name] = ParameterValue(
+                text, value_type=str
+            )  # else 0 or true would not stay a text
+            continue
+        value = yaml.safe_load(text)
+        if isinstance(item.default, tuple):
+            value = [str(entry) for entry in (value if isinstance(value, list) else [value])]
+        elif isinstance(item.default, float) and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        parameters[item.name] = value  # of a wrong type, the node says what it expects
+    return parameters
+
+
+def transitions(tracker, namespace):
+    """Activates the node when it has been configured, and says what to do when that failed.
+
+    The start state is given because `inactive` is also reached by deactivating: whoever deactivates the node
+    wants it to stay so. A failure does not end the launch, which may hold a whole robot: the node can be
+    configured again.
+    """
+    full_name = absolute(namespace, "sam2")
+    return [
+        RegisterEventHandler(
+            OnStateTransition(
+                target_lifecycle_node=tracker,
+                start_state="configuring",
+                goal_state="inactive",
+                entities=[change_state(tracker, Transition.TRANSITION_ACTIVATE)],
+            )
+        ),
+        RegisterEventHandler(
+            OnStateTransition(
+                target_lifecycle_node=tracker,
+                start_state="configuring",
+                goal_state="unconfigured",
+                entities=[
+                    LogInfo(
+                        msg=f"{full_name} could not be configured: its error stands above. "
+                        f"Correct the parameter, `ros2 param set {full_name} NAME VALUE`, "
+                        f"then `ros2 lifecycle set {full_name} configure` and `... activate`."
+                    )
+                ],
+            )
+        ),
+    ]
+
+
+def absolute(*names):
+    """A full ROS name made of names that may be empty."""
+    return "/" + "/".join(filter(None, (name.strip("/") for name in names)))
+
+
+def change_state(tracker, transition):
+    return EmitEvent(
+        event=ChangeState(lifecycle_node_matcher=matches_action(tracker), transition_id=transition)
+    )
+
+
+def first_camera(parameters, params_file):
+    """The first camera's name: from the arguments, else from the parameter file."""
+    if "cameras" in parameters:
+        return parameters["cameras"][0]
+    content = yaml.safe_load(Path(params_file).read_text()) or {}
+    for node in content.values():
+        cameras = (node or {}).get("ros__parameters", {}).get("cameras")
+        if cameras:
+            return cameras[0]
+    return next(item.default[0] for item in specifications(TrackerSettings) if item.name == "cameras")
+
+
+def video_publisher(given, camera):
+    return Node(
+        package="sam2_ros",
+        executable="video_publisher",
+        namespace=absolute(given["namespace"], camera) if given["namespace"] else camera,
+        parameters=[
+            {
+                "source": ParameterValue(given["video"], value_type=str),
+                "rate": float(given["video_rate"]),
+                "loop": is_true(given["video_loop"]),
+                "frame_id": ParameterValue(camera, value_type=str),
+            }
+        ],
+        output="screen",
+    )
+
+
+def rviz(namespace, camera):
+    topics = {name: absolute(namespace, camera, "sam2", name) for name in ("overlay", "mask")}
+    return Node(
+        package="rviz2",
+        executable="rviz2",
+        arguments=["-d", str(SHARE / "rviz" / "sam2.rviz"), "-f", camera],
+        remappings=[(f"/camera/sam2/{name}", topic) for name, topic in topics.items()],
+        output="screen",
+    )
+
+
+def is_true(text):
+    return text.strip().lower() in ("true", "1", "yes", "on")

@@ -1,0 +1,187 @@
+"""/diagnostics at 1 Hz: how each camera is doing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from numpy.typing import NDArray
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode
+
+from sam2_core import Track, Tracker
+from sam2_core.live import LiveStatistics
+from sam2_core.prompts import Prompt
+from sam2_core.tracker import ImageFeatures
+
+PERIOD_SECONDS = 1.0
+WINDOW = 256
+"""Over how many of the last published images the latency percentiles are taken."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a camera has to say about the time since its last report.
+
+    Attributes:
+        rate_in, rate_out: images received and published, per second.
+        latency_p50, latency_p95: from an image's stamp to its publication, milliseconds of the node's clock,
+            over the last `WINDOW` images; None before the first.
+        model_p50: what the model took of it.
+        statistics: of the camera's LiveTracker, since activation.
+        refused: messages that could not be used, since configuration.
+    """
+
+    rate_in: float
+    rate_out: float
+    latency_p50: float | None
+    latency_p95: float | None
+    model_p50: float | None
+    statistics: LiveStatistics
+    refused: int
+
+
+class Meter:
+    """Counts and times one camera's images. May be used from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._latencies: deque[float] = deque(maxlen=WINDOW)
+        self._model: deque[float] = deque(maxlen=WINDOW)
+        self._received = self._published = self._refused = 0
+        self._reported = (0, 0, time.monotonic())
+
+    def received(self) -> None:
+        with self._lock:
+            self._received += 1
+
+    def refused(self) -> None:
+        with self._lock:
+            self._refused += 1
+
+    def published(self, latency_ms: float, model_ms: float) -> None:
+        with self._lock:
+            self._published += 1
+            self._latencies.append(latency_ms)
+            self._model.append(model_ms)
+
+    def report(self, statistics: LiveStatistics) -> Report:
+        """The rates since the last report, the latencies of late."""
+        now = time.monotonic()
+        with self._lock:
+            received, published, then = self._reported
+            self._reported = (self._received, self._published, now)
+            latencies, model = list(self._latencies), list(self._model)
+            counts = self._received - received, self._published - published, self._refused
+        seconds = max(now - then, 1e-3)
+        p50, p95 = np.percentile(latencies, (50, 95)) if latencies else (None, None)
+        model_p50 = float(np.median(model)) if model else None
+        return Report(counts[0] / seconds, counts[1] / seconds, p50, p95, model_p50, statistics, counts[2])
+
+
+class TimedTracker(Tracker):
+    """A tracker that measures what its images take."""
+
+    _seconds = 0.0
+
+    def encode(self, image: NDArray[np.uint8]) -> ImageFeatures:
+        start = time.perf_counter()
+        try:
+            return super().encode(image)
+        finally:
+            self._seconds += time.perf_counter() - start
+
+    def advance(
+        self,
+        features: ImageFeatures,
+        object_ids: Sequence[int],
+        prompts: Sequence[Prompt] = (),
+        index: int | None = None,
+        reverse: bool = False,
+    ) -> list[Track]:
+        start = time.perf_counter()
+        try:
+            return super().advance(features, object_ids, prompts, index, reverse)
+        finally:
+            self._seconds += time.perf_counter() - start
+
+    def take_milliseconds(self) -> float:
+        """What has been spent since this was last asked for."""
+        seconds, self._seconds = self._seconds, 0.0
+        return seconds * 1e3
+
+
+class Diagnostics:
+    """Publishes the cameras' reports for as long as the node lives.
+
+    Args:
+        node: whose diagnostics these are.
+        reports: gives the report of every camera by its name; none while the node is not configured.
+        common: gives what is the same for all cameras: model, device.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        reports: Callable[[], Mapping[str, Report]],
+        common: Callable[[], Mapping[str, str]],
+    ) -> None:
+        self._node = node
+        self._reports = reports
+        self._common = common
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        # A clock of its own: simulated time may stand still, or run at any rate.
+        node.create_timer(PERIOD_SECONDS, self._publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _publish(self) -> None:
+        message = DiagnosticArray()
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        common = dict(self._common())
+        state = common.get("state", "")
+        reports = self._reports()
+        for camera, report in reports.items():
+            message.status.append(
+                self._status(f": {camera}", camera, common | _values(report), _summary(state, report))
+            )
+        if not reports:
+            message.status.append(self._status("", "", common, (DiagnosticStatus.OK, state)))
+        self._publisher.publish(message)
+
+    def _status(
+        self, suffix: str, camera: str, values: Mapping[str, str], summary: tuple[bytes, str]
+    ) -> DiagnosticStatus:
+        level, text = summary
+        pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
+        name = self._node.get_fully_qualified_name().lstrip("/") + suffix
+        return DiagnosticStatus(level=level, name=name, message=text, hardware_id=camera, values=pairs)
+
+
+def _summary(state: str, report: Report) -> tuple[bytes, str]:
+    if state == "active" and report.rate_in == 0:
+        return DiagnosticStatus.WARN, "active, but no images arrive"
+    return DiagnosticStatus.OK, state
+
+
+def _values(report: Report) -> dict[str, str]:
+    statistics = report.statistics
+    times = {
+        "latency p50 (ms)": report.latency_p50,
+        "latency p95 (ms)": report.latency_p95,
+        "model p50 (ms)": report.model_p50,
+    }
+    return {
+        "rate in (Hz)": f"{report.rate_in:.2f}",
+        "rate out (Hz)": f"{report.rate_out:.2f}",
+        **{key: "" if value is None else f"{value:.1f}" for key, value in times.items()},
+        "received": str(statistics.received),
+        "processed": str(statistics.processed),
+        "dropped": str(statistics.dropped),
+        "refused": str(report.refused),
+        "objects": str(statistics.objects),
+        "memory (bytes)": str(statistics.memory_bytes),
+    }

@@ -1,0 +1,187 @@
+"""The managed node `sam2`: loads the model, owns the cameras."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import logging
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from rclpy.impl.rcutils_logger import RcutilsLogger
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from sam2_core import CheckpointError, MemoryConfig, Tracker, load_model
+from sam2_core.live import Worker
+from sam2_core.model import SAM2
+from sam2_ros.camera import Camera
+from sam2_ros.diagnostics import Diagnostics, Report, TimedTracker
+from sam2_ros.parameters import ParameterError, Parameters, TrackerSettings
+
+
+class RosLogHandler(logging.Handler):
+    """Passes what sam2_core logs, such as downloads and images it could not process, on to the node's log."""
+
+    def __init__(self, logger: RcutilsLogger) -> None:
+        super().__init__()
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = self.format(record)
+        if record.levelno >= logging.ERROR:
+            self._logger.error(text)
+        elif record.levelno >= logging.WARNING:
+            self._logger.warning(text)
+        else:
+            self._logger.info(text)
+
+
+class TrackerNode(LifecycleNode):
+    """Tracks objects in the images of one or more cameras.
+
+    Configuring reads the parameters and loads the model, activating subscribes, deactivating refuses what is
+    pending; objects and their memory last from configuring to cleaning up.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__("sam2", **arguments)
+        self._declared = Parameters(self, TrackerSettings)
+        self._default_threads = torch.get_num_threads()
+        self._cameras: dict[str, Camera] = {}
+        self._worker: Worker | None = None
+        self._model: SAM2 | None = None
+        self._model_name = ""
+        self._diagnostics = Diagnostics(self, self._reports, self._common)
+        self._log_handler = RosLogHandler(self.get_logger())
+        logging.getLogger("sam2_core").addHandler(self._log_handler)
+
+    def destroy_node(self) -> None:
+        logging.getLogger("sam2_core").removeHandler(self._log_handler)
+        super().destroy_node()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            self._configure()
+        except (ParameterError, CheckpointError, ValueError, RuntimeError) as error:
+            self._release()
+            self.get_logger().error(f"cannot be configured: {error}")
+            return TransitionCallbackReturn.FAILURE
+        except Exception:
+            return self._failed("configure")
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        # The publishers first, so that they are open when the first result comes.
+        outcome = super().on_activate(state)
+        return self._transition("activate", self._activate, outcome)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        outcome = self._transition("deactivate", self._deactivate, TransitionCallbackReturn.SUCCESS)
+        super().on_deactivate(state)
+        return outcome
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._transition("clean up", self._release, super().on_cleanup(state))
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        # The services stay on the graph, and refuse: pending requests are answered only after this callback.
+        return self._transition("shut down", self._deactivate, super().on_shutdown(state))
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._transition("recover", self._release, super().on_error(state))
+
+    def _transition(
+        self, verb: str, work: Callable[[], None], outcome: TransitionCallbackReturn
+    ) -> TransitionCallbackReturn:
+        try:
+            work()
+        except Exception:
+            return self._failed(verb)
+        return outcome
+
+    def _failed(self, verb: str) -> TransitionCallbackReturn:
+        # rclpy turns an exception into an error without a word.
+        self.get_logger().error(f"failed to {verb}: {traceback.format_exc()}")
+        return TransitionCallbackReturn.ERROR
+
+    def _configure(self) -> None:
+        settings = self._declared.read()
+        torch.set_num_threads(settings.num_threads or self._default_threads)
+        self._model = load_model(
+            settings.model,
+            checkpoint=settings.checkpoint or None,
+            device=settings.device,
+            image_size=settings.image_size or None,
+        )
+        self._model_name = settings.model
+        if settings.compile:
+            self._compile()
+        self._worker = Worker()
+        memory = memory_config(self._model.config.memory, settings)
+        for name in settings.cameras:
+            tracker = TimedTracker(self._model, memory=memory, max_objects=settings.max_objects)
+            self._cameras[name] = Camera(self, name, settings, tracker, self._worker)
+        self.get_logger().info(
+            f"{settings.model} is loaded on {self._model.device}; cameras: {', '.join(settings.cameras)}"
+        )
+
+    def _compile(self) -> None:
+        """Compiles now what would otherwise be compiled at the first image.
+
+        Raises:
+            RuntimeError: it cannot be compiled on this machine.
+        """
+        assert self._model is not None
+        self._model.image_encoder.compile()
+        try:
+            Tracker(self._model).encode(np.zeros((64, 64, 3), np.uint8))
+        except Exception as error:  # compilers fail in many ways
+            raise RuntimeError(f"compile true cannot be followed here ({error}): set it to false") from error
+
+    def _activate(self) -> None:
+        for camera in self._cameras.values():
+            camera.activate()
+
+    def _deactivate(self) -> None:
+        for camera in self._cameras.values():
+            camera.deactivate()
+
+    def _release(self) -> None:
+        """Gives back everything that configuring took."""
+        for camera in self._cameras.values():
+            camera.destroy()
+        self._cameras = {}
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+        self._model, self._model_name = None, ""
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def close(self) -> None:
+        """Ends the work, whatever state the node is in; what is pending is answered as refused."""
+        self._deactivate()
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+
+    def _reports(self) -> dict[str, Report]:
+        return {name: camera.report() for name, camera in self._cameras.items()}
+
+    def _common(self) -> dict[str, str]:
+        return {
+            "state": self._state_machine.current_state[1],
+            "model": self._model_name,
+            "device": str(self._model.device) if self._model is not None else "",
+        }
+
+
+def memory_config(own: MemoryConfig, settings: TrackerSettings) -> MemoryConfig:
+    """The model's own memory settings with those that the parameters name in their place."""
+    names = ("prompted_frames", "memory_frames", "object_pointers")
+    given = {name: getattr(settings, name) for name in names if getattr(settings, name)}
+    return dataclasses.replace(own, policy=settings.memory_policy, **given)

@@ -1,0 +1,24 @@
+"""The executable `tracker_node`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from sam2_ros.process import run
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs the node `sam2` until SIGINT or SIGTERM."""
+    return run(_make_node, args)
+
+
+def _make_node(finished: Callable[[], None]) -> Any:
+    from sam2_ros.node import TrackerNode  # PyTorch comes with it, which takes its time
+
+    return TrackerNode()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

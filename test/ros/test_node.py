@@ -1,0 +1,364 @@
+"""The node on a real graph: its life cycle, its topics and its services."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sam2_ros.interfaces", exc_type=ImportError)
+
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import Point
+from rclpy.qos import QoSReliabilityPolicy
+from ros_graph import SECOND, Client, image_message, nanoseconds, pixels
+from scene import blue_box, red_box
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
+from vision_msgs.msg import Detection2DArray
+
+from sam2_ros.conversions import compressed_message, decode_compressed
+from sam2_ros.interfaces import Prompt, Remove
+
+Start = Callable[..., Any]
+Frame = Callable[[int], np.ndarray]
+
+
+class Stream:
+    """A camera's images, one after the other, each waited for until its mask has come back."""
+
+    def __init__(self, client: Client, frame: Frame, camera: str = "/camera") -> None:
+        self.client = client
+        self.camera = camera
+        self._frame = frame
+        self._index = -1
+        self.masks = client.collect(Image, f"{camera}/sam2/mask")
+        self.detections = client.collect(Detection2DArray, f"{camera}/sam2/detections")
+        self._publisher = client.publisher(Image, f"{camera}/image_raw")
+
+    def stamp(self) -> int:
+        return 100 * SECOND + self._index * SECOND // 25
+
+    def show(self, pixels: np.ndarray | None = None, encoding: str = "rgb8") -> None:
+        """Publishes the next image without waiting."""
+        self._index += 1
+        image = self._frame(self._index) if pixels is None else pixels
+        self._publisher.publish(image_message(image, self.stamp(), encoding))
+
+    def step(self, pixels: np.ndarray | None = None, encoding: str = "rgb8") -> Image:
+        """Publishes the next image. Returns: its mask."""
+        self.show(pixels, encoding)
+        return self.client.wait_until(lambda: self.mask(self.stamp()), f"the mask of image {self._index}")
+
+    def mask(self, stamp: int) -> Image | None:
+        return next((m for m in reversed(self.masks) if nanoseconds(m) == stamp), None)
+
+    def prompt(self, **fields: Any) -> Any:
+        return self.client.call(Prompt, f"{self.camera}/sam2/prompt", Prompt.Request(**fields))
+
+    def remove(self, *object_ids: int) -> Any:
+        return self.client.call(Remove, f"{self.camera}/sam2/remove", Remove.Request(object_ids=object_ids))
+
+
+def square(box: tuple[int, int, int, int]) -> dict[str, Image]:
+    """A square of the first image as a mask: whatever the model has learnt, it shows what it was given."""
+    mask = np.zeros((240, 320), np.uint8)
+    mask[box[1] : box[3], box[0] : box[2]] = 255
+    return {"mask": image_message(mask, 0, "mono8")}
+
+
+RED, BLUE = square(red_box(0)), square(blue_box(0))
+
+
+def bring_up(client: Client, name: str = "/sam2") -> None:
+    assert client.change_state("configure", name)
+    assert client.change_state("activate", name)
+
+
+def test_the_life_cycle_can_be_gone_through_again_and_again(
+    start: Start, client: Client, frame: Frame
+) -> None:
+    node = start()
+
+    def topics() -> set[str]:
+        return {
+            name
+            for name, _ in node.get_publisher_names_and_types_by_node("sam2", "/")
+            if name.startswith("/camera/")
+        }
+
+    for _ in range(3):
+        assert client.state() == "unconfigured"
+        assert topics() == set()
+        assert client.change_state("configure")
+        assert client.state() == "inactive"
+        assert "/camera/sam2/mask" in topics()
+        assert client.change_state("activate")
+        assert client.state() == "active"
+        stream = Stream(client, frame)
+        stream.step()
+        assert stream.prompt(**RED).success
+        assert client.change_state("deactivate")
+        assert client.change_state("activate")
+        assert client.change_state("deactivate")
+        assert client.change_state("cleanup")
+    assert client.change_state("configure")
+    assert client.change_state("inactive_shutdown")
+    assert client.state() == "finalized"
+
+
+def test_every_image_is_answered_and_objects_appear_with_their_prompt(
+    start: Start, client: Client, frame: Frame
+) -> None:
+    start()
+    bring_up(client)
+    stream = Stream(client, frame)
+    mask = stream.step()
+    assert (mask.encoding, mask.height, mask.width, mask.step) == ("mono8", 240, 320, 320)
+    assert mask.header.frame_id == "lens"
+    assert not pixels(mask).any()
+    client.wait_until(lambda: stream.detections, "detections")
+    assert stream.detections[0].detections == []
+
+    answer = stream.prompt(**RED, label="red")
+    assert answer.success, answer.message
+    assert answer.object_id == 1
+    assert 0 <= answer.score <= 1
+    assert 0 <= answer.presence <= 1
+    assert answer.box.width > 0
+    second = stream.prompt(**BLUE)
+    assert second.object_id == 2
+
+    mask = stream.step()
+    assert set(np.unique(pixels(mask))) == {0, 1, 2}
+    client.wait_until(lambda: nanoseconds(stream.detections[-1]) == stream.stamp(), "detections")
+    detections = stream.detections[-1]
+    assert detections.header == mask.header
+    assert [(d.id, d.results[0].hypothesis.class_id) for d in detections.detections] == [
+        ("1", "red"),
+        ("2", "2"),
+    ]
+    box = detections.detections[0].bbox
+    rows, columns = np.nonzero(pixels(mask) == 1)
+    assert box.center.position.x - box.size_x / 2 <= columns.min()
+    assert box.center.position.y + box.size_y / 2 >= rows.max() + 1
+
+    assert list(stream.remove(1).object_ids) == [2]
+    assert set(np.unique(pixels(stream.step()))) == {0, 2}
+    assert client.call(Trigger, "/camera/sam2/reset", Trigger.Request()).success
+    assert not pixels(stream.step()).any()
+    assert stream.prompt(**BLUE).object_id == 1
+
+
+def test_a_known_object_is_corrected_and_restarted(start: Start, client: Client, frame: Frame) -> None:
+    start()
+    bring_up(client)
+    stream = Stream(client, frame)
+    stream.step()
+    assert stream.prompt(**RED, object_id=9, label="red").object_id == 9
+    corrected = stream.prompt(points=[Point(x=30.0, y=70.0)], object_id=9)
+    assert corrected.success, corrected.message
+    assert corrected.object_id == 9
+    again = stream.prompt(**BLUE, object_id=9, restart=True)
+    assert again.success, again.message
+    assert again.box.x_offset > 160  # it is the blue square now
+    stream.step()
+    client.wait_until(lambda: nanoseconds(stream.detections[-1]) == stream.stamp(), "detections")
+    assert [d.results[0].hypothesis.class_id for d in stream.detections[-1].detections] == [
+        "9"
+    ]  # the name is gone
+
+
+def test_points_and_a_box_make_one_prompt(start: Start, client: Client, frame: Frame) -> None:
+    start()
+    bring_up(client)
+    stream = Stream(client, frame)
+    stream.step()
+    points = [Point(x=50.0, y=90.0), Point(x=150.0, y=20.0)]
+    answer = stream.prompt(points=points, point_labels=[1, 0], box=[20.0, 60.0, 80.0, 120.0])
+    assert answer.success, answer.message
+    assert answer.object_id == 1
+
+
+def test_a_prompt_is_answered_though_no_further_image_comes(
+    start: Start, client: Client, frame: Frame
+) -> None:
+    start()
+    bring_up(client)
+    stream = Stream(client, frame)
+    stamp = nanoseconds(stream.step())
+    assert stream.prompt(**RED).success
+    client.wait_until(lambda: pixels(stream.mask(stamp)).any(), "the same image again, with the object in it")
+
+
+def test_many_prompts_at_once_are_all_answered_while_images_stream(
+    start: Start, client: Client, frame: Frame
+) -> None:
+    start(max_objects=255)
+    bring_up(client)
+    stream = Stream(client, frame)
+    stream.step()
+    pending = []
+    for number in range(40):
+        request = Prompt.Request(points=[Point(x=50.0 + number, y=90.0)])
+        pending.append(client.send(Prompt, "/camera/sam2/prompt", request))
+        if number % 4 == 0:
+            stream.show()
+    answers = [client.receive(future, "a prompt among many") for future in pending]
+    assert all(answer.success for answer in answers), [a.message for a in answers if not a.success]
+    assert sorted(answer.object_id for answer in answers) == list(range(1, 41))
+    assert len(np.unique(pixels(stream.step()))) > 1
+
+
+def test_an_inactive_node_refuses_and_says_why(start: Start, client: Client, frame: Frame) -> None:
+    start()
+    assert client.change_state("configure")
+    answer = client.call(Prompt, "/camera/sam2/prompt", Prompt.Request(**RED))
+    assert not answer.success
+    assert answer.message == "sam2 is not active: activate it, then prompt again"
+    assert not client.call(Remove, "/camera/sam2/remove", Remove.Request()).success
+    assert not client.call(Trigger, "/camera/sam2/reset", Trigger.Request()).success
+
+
+@pytest.mark.parametrize("transition", ["deactivate", "active_shutdown"])
+def test_prompts_in_flight_are_refused_when_the_node_stops(
+    start: Start, client: Client, frame: Frame, transition: str
+) -> None:
+    start(max_objects=255)
+    bring_up(client)
+    stream = Stream(client, frame)
+    stream.step()
+    pending = [client.send(Prompt, "/camera/sam2/prompt", Prompt.Request(**RED)) for _ in range(60)]
+    assert client.change_state(transition)
+    answers = [client.receive(future, "a prompt in flight") for future in pending]
+    refused = [answer for answer in answers if not answer.success]
+    assert refused
+    assert all("closed" in answer.message or "not active" in answer.message for answer in refused)
+
+
+def test_objects_outlive_a_deactivation(start: Start, client: Client, frame: Frame) -> None:
+    start()
+    bring_up(client)
+    stream = Stream(client, frame)
+    stream.step()
+    assert stream.prompt(**RED).success
+    stream.step()
+    assert client.change_state("deactivate")
+    assert client.change_state("activate")
+    client.wait_until(lambda: stream._publisher.get_subscription_count() == 1, "the subscription")
+    assert 1 in pixels(stream.step())
+
+
+def test_cameras_are_independent(start: Start, client: Client, frame: Frame) -> None:
+    start(cameras=["front", "rear/left"])
+    bring_up(client)
+    front, rear = Stream(client, frame, "/front"), Stream(client, frame, "/rear/left")
+    front.step()
+    rear.step()
+    assert front.prompt(**RED).object_id == 1
+    assert not rear.remove(1).success
+    assert pixels(front.step()).any()
+    assert not pixels(rear.step()).any()
+
+
+def test_names_follow_the_namespace(start: Start, client: Client, frame: Frame) -> None:
+    start(namespace="robot")
+    bring_up(client, "/robot/sam2")
+    stream = Stream(client, frame, "/robot/camera")
+    stream.step()
+    assert stream.prompt(**RED).success
+
+
+def test_compressed_images_are_tracked(start: Start, client: Client, frame: Frame) -> None:
+    start(image_transport="compressed")
+    bring_up(client)
+    masks = client.collect(Image, "/camera/sam2/mask")
+    publisher = client.publisher(CompressedImage, "/camera/image_raw/compressed")
+    publisher.publish(compressed_message(frame(0), Header(frame_id="lens")))
+    client.wait_until(lambda: masks, "a mask")
+    assert (masks[0].height, masks[0].width, masks[0].header.frame_id) == (240, 320, "lens")
+
+
+def test_the_overlay_is_drawn_only_while_somebody_looks(
+    start: Start, client: Client, frame: Frame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sam2_ros import camera
+
+    drawn = []
+    draw = camera.overlay
+    monkeypatch.setattr(camera, "overlay", lambda *args: drawn.append(1) or draw(*args))
+    start(overlay_alpha=0.0)
+    bring_up(client)
+    stream = Stream(client, frame)
+    stream.step()
+    assert not drawn
+    overlays = client.collect(Image, "/camera/sam2/overlay")
+    jpegs = client.collect(CompressedImage, "/camera/sam2/overlay/compressed")
+    stream.step()
+    client.wait_until(lambda: stream.step() and overlays and jpegs, "overlays")
+    assert overlays[-1].encoding == "rgb8"
+    assert overlays[-1].header.frame_id == "lens"
+    newest = int((nanoseconds(overlays[-1]) - 100 * SECOND) * 25 // SECOND)
+    assert np.array_equal(pixels(overlays[-1]), frame(newest))  # nothing is known: the image itself
+    assert decode_compressed(jpegs[-1]).shape == (240, 320, 3)
+
+
+def test_diagnostics_tell_how_each_camera_is_doing(start: Start, client: Client, frame: Frame) -> None:
+    start(cameras=["front", "rear"])
+    reports = client.collect(DiagnosticArray, "/diagnostics")
+    client.wait_until(lambda: reports, "diagnostics of an unconfigured node")
+    assert reports[0].status[0].message == "unconfigured"
+    bring_up(client)
+    stream = Stream(client, frame, "/front")
+    stream.step()
+    stream.prompt(**RED)
+    stream.step()
+
+    def front() -> dict[str, str] | None:
+        newest = {status.name: {v.key: v.value for v in status.values} for status in reports[-1].status}
+        values = newest.get("sam2: front", {})
+        return newest if values.get("processed") == "2" and values.get("objects") == "1" else None
+
+    newest = client.wait_until(front, "diagnostics of two images and an object")
+    values = newest["sam2: front"]
+    assert int(values["memory (bytes)"]) > 0
+    assert values["model"] == "sam2_nano"
+    assert values["device"] == "cpu"
+    assert float(values["latency p50 (ms)"]) <= float(values["latency p95 (ms)"])
+    assert float(values["model p50 (ms)"]) > 0
+    assert values["dropped"] == "0"
+    assert newest["sam2: rear"]["objects"] == "0"
+    assert [s.message for s in reports[-1].status if s.name == "sam2: rear"] == [
+        "active, but no images arrive"
+    ]
+
+
+def test_the_quality_of_service_can_be_overridden(start: Start, client: Client) -> None:
+    subscription, mask = (
+        "qos_overrides./camera/image_raw.subscription",
+        "qos_overrides./camera/sam2/mask.publisher",
+    )
+    node = start(
+        **{f"{subscription}.reliability": "reliable", f"{subscription}.depth": 1, f"{mask}.depth": 2}
+    )
+    bring_up(client)
+    [image] = node.get_subscriptions_info_by_topic("/camera/image_raw")
+    assert image.qos_profile.reliability == QoSReliabilityPolicy.RELIABLE
+    assert node.get_parameter(f"{mask}.depth").value == 2
+    # and again: the overrides are declared already
+    assert client.change_state("deactivate")
+    assert client.change_state("cleanup")
+    bring_up(client)
+
+
+def test_outputs_are_reliable_and_images_are_best_effort(start: Start, client: Client) -> None:
+    node = start()
+    bring_up(client)
+    [image] = node.get_subscriptions_info_by_topic("/camera/image_raw")
+    assert image.qos_profile.reliability == QoSReliabilityPolicy.BEST_EFFORT
+    for topic in ("mask", "detections", "overlay"):
+        [output] = node.get_publishers_info_by_topic(f"/camera/sam2/{topic}")
+        assert output.qos_profile.reliability == QoSReliabilityPolicy.RELIABLE
