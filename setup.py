@@ -1,10 +1,16 @@
-"""Installs the tracker (sam2_core) and the node (sam2_ros), with pip or, as an ament_python package, with colcon."""
+"""Installs the tracker (sam2_core) and the node (sam2_ros): with pip, or with colcon as an ament_python package."""
 
-from glob import glob
+from pathlib import Path
 
 from setuptools import find_packages, setup
 
 package_name = "sam2_ros"
+
+
+def files(pattern: str) -> list[str]:
+    """The files of the source tree that match."""
+    return sorted(map(str, Path().glob(pattern)))
+
 
 setup(
     name=package_name,
@@ -23,9 +29,9 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
         (f"share/{package_name}", ["package.xml"]),
-        (f"share/{package_name}/launch", sorted(glob("launch/*.launch.py"))),
-        (f"share/{package_name}/config", sorted(glob("config/*.yaml"))),
-        (f"share/{package_name}/rviz", sorted(glob("rviz/*.rviz"))),
+        (f"share/{package_name}/launch", files("launch/*.launch.py")),
+        (f"share/{package_name}/config", files("config/*.yaml")),
+        (f"share/{package_name}/rviz", files("rviz/*.rviz")),
     ],
     install_requires=[
         "numpy>=1.26",

@@ -27,6 +27,5 @@ def embedded_weights_path(name: str) -> Path:
     for path in places:
         if path.is_file():
             return path
-    raise FileNotFoundError(
-        f"no embedded weights for {name!r}: looked for {' and '.join(map(str, places))}; install the package again"
-    )
+    looked_for = " and ".join(map(str, places))
+    raise FileNotFoundError(f"no weights come with the package for {name!r}: looked for {looked_for}")

@@ -100,7 +100,6 @@ build_interfaces() {
         -DPython3_EXECUTABLE="$venv/bin/python" -DPython3_FIND_VIRTUALENV=ONLY \
         --event-handlers console_cohesion- status- ||
         { echo "setup: the interfaces did not build; what went wrong stands in log/latest_build/" >&2; exit 1; }
-    install_environment_hook
 }
 
 # Has the environment find the interfaces and the wheels' libraries by itself: see scripts/venv_environment.py.
@@ -132,5 +131,6 @@ mapfile -t packages < <(find sam2_core sam2_ros -name __init__.py | LC_ALL=C sor
 step environment "$("$python" -c 'import sys; print(sys.version, sys.base_prefix)' 2>/dev/null || echo none) $ros $venv" \
     create_environment
 step dependencies "$(fingerprint requirements/*.txt)" install_dependencies
-step interfaces "$(fingerprint "${interface_files[@]}" scripts/venv_environment.py)" build_interfaces
+step interfaces "$(fingerprint "${interface_files[@]}")" build_interfaces
+step hook "$(fingerprint scripts/venv_environment.py)" install_environment_hook
 step project "$(fingerprint setup.py setup.cfg scripts/setup.sh) ${packages[*]}" install_project

@@ -1,9 +1,10 @@
 """Makes ROS 2 usable from the virtual environment with nothing sourced.
 
-`make setup` puts a copy of this file into the environment's site-packages, where a .pth file imports it whenever the
-environment's Python starts. It does for the environment and the interfaces built below INSTALL_BASE what sourcing
-`install/setup.bash` does for a shell: ament's prefixes, Python's path and the dynamic linker's path. The linker reads
-its path when a process starts, so the interpreter is started once more where the path was incomplete.
+`make setup` puts a copy of this file into the environment's site-packages, where a .pth file imports it
+whenever the environment's Python starts. It does for the environment and for the interfaces built below
+INSTALL_BASE what sourcing `install/setup.bash` does for a shell: ament's prefixes, Python's path and the dynamic
+linker's path. The linker reads its path when a process starts, so where it was incomplete, the interpreter is
+started once more.
 """
 
 import glob
@@ -12,7 +13,7 @@ import sys
 
 INSTALL_BASE = "@INSTALL_BASE@"
 
-# The ROS wheels bring a start-up hook that sets the linker's path in the same way; this tells it that it is done.
+# The ROS wheels bring a start-up hook that sets the linker's path alike; this tells it that it has been done.
 WHEELS_GUARD = "_ROS_WHEELS_BOOTSTRAP_COMPLETE"
 
 
@@ -29,16 +30,14 @@ def _prepend(variable: str, paths: list[str]) -> None:
 def activate() -> None:
     """Set up this process, starting it anew where the linker's path has to change."""
     site_packages = os.path.dirname(os.path.abspath(__file__))
-    interfaces = sorted(glob.glob(os.path.join(INSTALL_BASE, "*", "share", "ament_index")))
-    prefixes = [os.path.dirname(os.path.dirname(index)) for index in interfaces]
+    indices = sorted(glob.glob(os.path.join(INSTALL_BASE, "*", "share", "ament_index")))
+    prefixes = [os.path.dirname(os.path.dirname(index)) for index in indices]
 
     for prefix in prefixes:
-        for path in sorted(
-            glob.glob(os.path.join(prefix, "lib", "python3*", "site-packages"))
-            + glob.glob(os.path.join(prefix, "local", "lib", "python3*", "dist-packages"))
-        ):
-            if path not in sys.path:
-                sys.path.append(path)
+        for pattern in ("lib/python3*/site-packages", "local/lib/python3*/dist-packages"):
+            for path in glob.glob(os.path.join(prefix, pattern)):
+                if path not in sys.path:
+                    sys.path.append(path)
 
     _prepend("AMENT_PREFIX_PATH", _missing("AMENT_PREFIX_PATH", [*prefixes, sys.prefix]))
 
@@ -53,6 +52,6 @@ def activate() -> None:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-# Only in a real start of this environment's interpreter: a program that embeds Python has no command line to repeat.
+# Only in this environment's own interpreter: a program that embeds Python has no command line to repeat.
 if sys.platform == "linux" and sys.executable and sys.prefix != sys.base_prefix:
     activate()
