@@ -1,4 +1,4 @@
-"""Installs the tracker (sam2_core) and the node (sam2_ros): with pip, or with colcon as an ament_python package."""
+"""Installs the tracker (sam2_core) and the node (sam2_ros), with pip or, as an ament_python package, colcon."""
 
 from pathlib import Path
 

@@ -2,9 +2,9 @@
 
 `make setup` puts a copy of this file into the environment's site-packages, where a .pth file imports it
 whenever the environment's Python starts. It does for the environment and for the interfaces built below
-INSTALL_BASE what sourcing `install/setup.bash` does for a shell: ament's prefixes, Python's path and the dynamic
-linker's path. The linker reads its path when a process starts, so where it was incomplete, the interpreter is
-started once more.
+INSTALL_BASE what sourcing `install/setup.bash` does for a shell: ament's prefixes, Python's path and the
+dynamic linker's path. The linker reads its path when a process starts, so where it was incomplete, the
+interpreter is started once more.
 """
 
 import glob
