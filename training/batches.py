@@ -73,7 +73,9 @@ def make_batch(maker: ClipMaker, settings: BatchSettings, seed: int, kind: str |
 class Batches(IterableDataset):
     """An endless stream of batches from a given step on."""
 
-    def __init__(self, prepared: Path, settings: BatchSettings, seed: int, first_step: int, rank: int, ranks: int):
+    def __init__(
+        self, prepared: Path, settings: BatchSettings, seed: int, first_step: int, rank: int, ranks: int
+    ):
         """Bind the stream; photos are opened by the process that iterates."""
         self.prepared = prepared
         self.settings = settings
@@ -86,5 +88,7 @@ class Batches(IterableDataset):
         cv2.setNumThreads(1)
         maker = ClipMaker(PhotoStore(self.prepared), ClipSettings(self.settings.frames, self.settings.size))
         while True:
-            yield make_batch(maker, self.settings, (self.seed * 1_000_003 + self.step) * self.ranks + self.rank)
+            yield make_batch(
+                maker, self.settings, (self.seed * 1_000_003 + self.step) * self.ranks + self.rank
+            )
             self.step += 1

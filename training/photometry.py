@@ -25,7 +25,7 @@ def _line_kernel(direction: np.ndarray, length: float) -> np.ndarray:
     kernel = np.zeros((side, side), np.float32)
     middle = (side - 1) / 2
     offset = direction / (np.linalg.norm(direction) + 1e-9) * middle
-    ends = [tuple(int(round(v)) for v in (middle + sign * offset)) for sign in (-1, 1)]
+    ends = [tuple(round(float(v)) for v in (middle + sign * offset)) for sign in (-1, 1)]
     cv2.line(kernel, ends[0], ends[1], 1.0)
     return kernel / kernel.sum()
 

@@ -35,7 +35,7 @@ def prepare_photos(raw: Path, prepared: Path, size: int) -> int:
         for image, label in tqdm(source.read(source.folder(raw)), desc=source.name):
             label = cv2.resize(label, (size, size), interpolation=cv2.INTER_NEAREST)
             shares = (np.bincount(label.ravel(), minlength=2)[1:] / label.size).round(4).tolist()
-            if not 0.008 <= float((label > 0).mean()) or max(shares) < 0.008:
+            if not float((label > 0).mean()) >= 0.008 or max(shares) < 0.008:
                 continue
             images[len(photos)] = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
             labels[len(photos)] = label
@@ -51,7 +51,7 @@ def prepare_photos(raw: Path, prepared: Path, size: int) -> int:
 
 
 def prepare_videos(videos: list[Path], prepared: Path, size: int) -> int:
-    """Write frames.npy and frames.json: real, unlabelled video to paste objects on; returns the frame count."""
+    """Write frames.npy and frames.json: real, unlabelled video to paste objects on; returns the number."""
     spans, frames = [], []
     for path in tqdm(videos, desc="videos"):
         capture, start, number = cv2.VideoCapture(str(path)), len(frames), 0
@@ -75,15 +75,22 @@ def prepare_videos(videos: list[Path], prepared: Path, size: int) -> int:
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("raw", type=Path, help="folder with one folder owner+name per public repository")
     parser.add_argument("prepared", type=Path, help="where the memory maps go (about 8 GB)")
-    parser.add_argument("--videos", type=Path, help="folder with unlabelled .mp4 files used as moving backgrounds")
-    parser.add_argument("--size", type=int, default=384, help="side of the stored squares, pixels (%(default)s)")
+    parser.add_argument(
+        "--videos", type=Path, help="folder with unlabelled .mp4 files used as moving backgrounds"
+    )
+    parser.add_argument(
+        "--size", type=int, default=384, help="side of the stored squares, pixels (%(default)s)"
+    )
     arguments = parser.parse_args()
     arguments.prepared.mkdir(parents=True, exist_ok=True)
     if arguments.videos:
-        print(f"{prepare_videos(sorted(arguments.videos.glob('*.mp4')), arguments.prepared, arguments.size)} frames")
+        videos = sorted(arguments.videos.glob("*.mp4"))
+        print(f"{prepare_videos(videos, arguments.prepared, arguments.size)} frames")
     print(f"{prepare_photos(arguments.raw, arguments.prepared, arguments.size)} photos")
 
 

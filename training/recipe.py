@@ -51,7 +51,9 @@ STAGES = (
     Stage("medium", BatchSettings(clips=3, frames=3, size=256, kinds=MASKS_FIRST), 1200, rate=4e-4),
     Stage(
         "prompts",
-        BatchSettings(clips=4, frames=2, size=256, objects=3, kinds=(("mask", 0.1), ("box", 0.3), ("point", 0.6))),
+        BatchSettings(
+            clips=4, frames=2, size=256, objects=3, kinds=(("mask", 0.1), ("box", 0.3), ("point", 0.6))
+        ),
         1500,
         rate=5e-4,
         trunk_rate=0.4e-4,

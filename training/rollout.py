@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sam2_core.model.sam2 import MaskOutput, SAM2, VisionFeatures
+from sam2_core.model.sam2 import SAM2, MaskOutput, VisionFeatures
 from sam2_core.tracker import PREVIOUS_LOGIT_LIMIT
 from training.prompts import PromptBatch
 

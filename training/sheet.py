@@ -28,7 +28,9 @@ def clip_row(clip: Clip) -> np.ndarray:
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("prepared", type=Path)
     parser.add_argument("picture", type=Path)
     parser.add_argument("--clips", type=int, default=10)

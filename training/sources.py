@@ -147,6 +147,12 @@ SOURCES = (
     Source("clothing", "bearpaw/clothing-co-parsing", "Apache-2.0", 0.35, read_clothing),
     Source("regions", "BIDS/BSDS500", "non-commercial research and education", 2.0, read_regions),
     Source("humans", "VikramShenoy97/Human-Segmentation-Dataset", "no licence stated", 0.7, read_humans),
-    Source("coco128", "lightly-ai/coco128_yolo", "annotations CC BY 4.0, photos under Flickr terms", 4.0, read_coco128),
+    Source(
+        "coco128",
+        "lightly-ai/coco128_yolo",
+        "annotations CC BY 4.0, photos under Flickr terms",
+        4.0,
+        read_coco128,
+    ),
     Source("pedestrians", "gmguarino/PennFudan", "published for research", 2.5, read_pedestrians),
 )

@@ -1,8 +1,7 @@
-"""The trainer's state: model, averaged weights, optimiser; saved so that a killed run goes on where it was."""
+"""The trainer's state: model, averaged weights, optimiser; saved so that a killed run goes on."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,7 +34,7 @@ def write_weights(weights: Weights, path: Path, dtype: torch.dtype = torch.float
     """Write weights as safetensors, whole or not at all."""
     part = path.with_suffix(".part")
     save_file({name: tensor.to(dtype).contiguous() for name, tensor in weights.items()}, part)
-    os.replace(part, path)
+    part.replace(path)
 
 
 class TrainerState:
@@ -87,7 +86,7 @@ class TrainerState:
             "optimizer": self.optimizer.state_dict(),
         }
         torch.save(content, part)
-        os.replace(part, path)
+        part.replace(path)
 
     def restore(self, content: dict) -> None:
         """Go on from what `save` wrote (loaded with `weights_only`)."""

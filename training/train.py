@@ -25,9 +25,9 @@ from training import parallel
 from training.batches import Batches
 from training.curves import draw_curves
 from training.losses import frame_loss
+from training.prompts import correcting_clicks, draw_prompts
 from training.recipe import STAGES, Stage, stages_from
 from training.rollout import ClipBatch, begin, correct, encode_clips, pick, roll_out
-from training.prompts import correcting_clicks, draw_prompts
 from training.state import TrainerState, Weights, read_weights, write_weights
 
 CLIP_NORM = 1.0
@@ -36,7 +36,9 @@ PROMPT_SHARE = 0.5
 """Weight of the loss of further prompts on the first frame, relative to the clip's."""
 
 
-def clip_loss(model: SAM2, batch: ClipBatch, rng: np.random.Generator) -> tuple[torch.Tensor, dict[str, float]]:
+def clip_loss(
+    model: SAM2, batch: ClipBatch, rng: np.random.Generator
+) -> tuple[torch.Tensor, dict[str, float]]:
     """Loss of a batch of clips, and figures to log.
 
     Besides tracking from the batch's own prompt, the first frame is segmented from the other kinds of prompt:
@@ -56,7 +58,9 @@ def clip_loss(model: SAM2, batch: ClipBatch, rng: np.random.Generator) -> tuple[
     for t, output in enumerate(outputs):
         if t == 0 and batch.prompts.kind == "mask":
             continue
-        loss = frame_loss(output.candidates, output.candidate_quality, output.presence_logit, batch.masks[:, t])
+        loss = frame_loss(
+            output.candidates, output.candidate_quality, output.presence_logit, batch.masks[:, t]
+        )
         total = total + loss.total
         count += 1
         if t in (0, 1, frames - 1):
@@ -68,7 +72,9 @@ def clip_loss(model: SAM2, batch: ClipBatch, rng: np.random.Generator) -> tuple[
     for kind in others:
         prompts = draw_prompts(batch.masks[:, 0].numpy(), kind, rng)
         answer = begin(model, first, prompts, batch.masks[:, 0])
-        loss = frame_loss(answer.candidates, answer.candidate_quality, answer.presence_logit, batch.masks[:, 0])
+        loss = frame_loss(
+            answer.candidates, answer.candidate_quality, answer.presence_logit, batch.masks[:, 0]
+        )
         total = total + PROMPT_SHARE / len(others) * loss.total
         figures[f"first_{kind}"] = float(loss.iou.nanmean())
         if kind == others[-1]:
@@ -83,7 +89,9 @@ def clip_loss(model: SAM2, batch: ClipBatch, rng: np.random.Generator) -> tuple[
     return total, figures
 
 
-def train_step(state: TrainerState, batch: ClipBatch, seed: int, progress: float) -> tuple[dict[str, float], float]:
+def train_step(
+    state: TrainerState, batch: ClipBatch, seed: int, progress: float
+) -> tuple[dict[str, float], float]:
     """One optimisation step.
 
     Returns: Figures to log, and the progress that all processes agree on.
@@ -92,7 +100,7 @@ def train_step(state: TrainerState, batch: ClipBatch, seed: int, progress: float
     loss, figures = clip_loss(state.model, batch, rng)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    mean_loss, progress = parallel.average(state.parameters, [float(loss), progress])
+    mean_loss, progress = parallel.average(state.parameters, [loss.item(), progress])
     norm = torch.nn.utils.clip_grad_norm_(state.parameters, CLIP_NORM)
     if torch.isfinite(norm):
         state.set_rate(progress)
@@ -105,7 +113,16 @@ def train_step(state: TrainerState, batch: ClipBatch, seed: int, progress: float
 class Run:
     """A run folder and the stages that are carried out in it."""
 
-    def __init__(self, folder: Path, data: Path, seed: int, minutes: float | None, rank: int, ranks: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        data: Path,
+        seed: int,
+        minutes: float | None,
+        rank: int,
+        ranks: int,
+        workers: int = 1,
+    ) -> None:
         """Bind the folder.
 
         Args:
@@ -115,9 +132,10 @@ class Run:
             minutes: Ends each stage after this time, if its steps take longer.
             rank: Number of this process.
             ranks: Number of processes.
+            workers: Processes that make clips ahead; 0: this one makes them when it needs them.
         """
         self.folder, self.data, self.seed, self.minutes = folder, data, seed, minutes
-        self.rank, self.ranks = rank, ranks
+        self.rank, self.ranks, self.workers = rank, ranks, workers
         folder.mkdir(parents=True, exist_ok=True)
 
     def carry_out(self, stages: tuple[Stage, ...], weights: Weights) -> Weights:
@@ -135,19 +153,24 @@ class Run:
             weights = state.ema
         return weights
 
-    def _progress(self, state: TrainerState) -> float:
+    def _progress(self, state: TrainerState, steps: int) -> float:
+        """Share of the stage that is over after so many steps."""
         spent = state.seconds / (60 * self.minutes) if self.minutes else 0.0
-        return max(state.step / state.stage.steps, spent)
+        return max(steps / state.stage.steps, spent)
 
     def _stage(self, state: TrainerState) -> None:
         seed = self.seed + 7919 * [stage.name for stage in STAGES].index(state.stage.name)
         batches = Batches(self.data, state.stage.batch, seed, state.step, self.rank, self.ranks)
-        loader = iter(DataLoader(batches, batch_size=None, num_workers=1, prefetch_factor=2))
+        prefetch = 2 if self.workers else None
+        loader = iter(
+            DataLoader(batches, batch_size=None, num_workers=self.workers, prefetch_factor=prefetch)
+        )
         bar = tqdm(total=state.stage.steps, initial=state.step, desc=state.stage.name, disable=self.rank > 0)
-        progress, saved_at, before = self._progress(state), time.monotonic(), time.monotonic()
+        progress, saved_at, before = self._progress(state, state.step), time.monotonic(), time.monotonic()
         while progress < 1:
             step_seed = (seed * 1_000_003 + state.step) * self.ranks + self.rank
-            figures, progress = train_step(state, next(loader), step_seed, self._progress(state))
+            ahead = self._progress(state, state.step + 1)
+            figures, progress = train_step(state, next(loader), step_seed, ahead)
             now = time.monotonic()
             state.seconds, before = state.seconds + now - before, now
             if self.rank == 0:
@@ -164,7 +187,7 @@ class Run:
     def _log(self, state: TrainerState, figures: dict[str, float]) -> None:
         rounded = {name: round(value, 4) for name, value in figures.items()}
         entry = {"stage": state.stage.name, "step": state.step, "seconds": round(state.seconds, 1), **rounded}
-        with open(self.folder / "log.jsonl", "a") as log:
+        with (self.folder / "log.jsonl").open("a") as log:
             log.write(json.dumps(entry) + "\n")
 
     def _save(self, state: TrainerState) -> None:
@@ -175,14 +198,22 @@ class Run:
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     data = os.environ.get("SAM2_TRAINING_DATA")
     parser.add_argument(
-        "--data", type=Path, default=data, required=not data, help="prepared photos (or set SAM2_TRAINING_DATA)"
+        "--data",
+        type=Path,
+        default=data,
+        required=not data,
+        help="prepared photos (or set SAM2_TRAINING_DATA)",
     )
     parser.add_argument("--output", type=Path, default=Path("out/training"), help="run folder (%(default)s)")
     parser.add_argument("--init", type=Path, help="weights to start from; default: the ImageNet trunk alone")
-    parser.add_argument("--from-stage", help=f"one of {', '.join(stage.name for stage in STAGES)}; default: the first")
+    parser.add_argument(
+        "--from-stage", help=f"one of {', '.join(stage.name for stage in STAGES)}; default: the first"
+    )
     parser.add_argument("--until-stage", help="last stage to carry out; default: the last")
     parser.add_argument("--minutes", type=float, help="end every stage after this time at the latest")
     parser.add_argument("--seed", type=int, default=0)

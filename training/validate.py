@@ -23,7 +23,9 @@ from training.state import Weights, build_model, read_weights
 
 
 @torch.no_grad()
-def validate(weights: Weights, data: Path, batches: int, size: int = 320, frames: int = 8) -> dict[str, dict[str, float]]:
+def validate(
+    weights: Weights, data: Path, batches: int, size: int = 320, frames: int = 8
+) -> dict[str, dict[str, float]]:
     """Mean figures per prompt kind over fixed held-out clips.
 
     Args:
@@ -33,8 +35,8 @@ def validate(weights: Weights, data: Path, batches: int, size: int = 320, frames
         size: Side of the model's input, pixels.
         frames: Clip length.
 
-    Returns: For every kind the mean IoU in the first frame and over the later ones where the object is visible, and
-        how often presence is told rightly in frames with and without it (balanced accuracy).
+    Returns: For every kind the mean IoU in the first frame and over the later ones where the object is
+        visible, and how often presence is told rightly in frames with and without it (balanced accuracy).
     """
     model = build_model(size, weights).eval()
     maker = ClipMaker(PhotoStore(data, "validation"), ClipSettings(frames, size))
@@ -52,7 +54,9 @@ def validate(weights: Weights, data: Path, batches: int, size: int = 320, frames
                 visible = true.flatten(1).any(1)
                 iou = (shown & true).flatten(1).sum(1) / (shown | true).flatten(1).sum(1).clamp(min=1)
                 (later if t else first).extend(iou[visible].tolist())
-                for there, says in zip(visible.tolist(), (output.presence_logit[:, 0] > 0).tolist(), strict=True):
+                for there, says in zip(
+                    visible.tolist(), (output.presence_logit[:, 0] > 0).tolist(), strict=True
+                ):
                     told[there].append(says == there)
         rates = [float(np.mean(told[there])) if told[there] else float("nan") for there in (True, False)]
         figures[kind] = {
@@ -65,7 +69,9 @@ def validate(weights: Weights, data: Path, batches: int, size: int = 320, frames
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("weights", type=Path)
     data = os.environ.get("SAM2_TRAINING_DATA")
     parser.add_argument("--data", type=Path, default=data, required=not data)
