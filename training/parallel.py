@@ -10,10 +10,24 @@ import os
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.run import main as torchrun
+
+
+def start_processes(count: int, module: str, arguments: list[str]) -> None:
+    """Run a module in several processes that can `join`, and wait for them.
+
+    Args:
+        count: How many.
+        module: Its dotted name.
+        arguments: Its command line.
+    """
+    # Threads that spin while they wait would take the other process's core.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    torchrun(["--standalone", "--nproc-per-node", str(count), "-m", module, *arguments])
 
 
 def join() -> tuple[int, int]:
-    """Join the other processes, if `torchrun` started several; returns (rank, number of processes)."""
+    """Join the other processes, if `start_processes` started several; returns (rank, number of processes)."""
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     if ranks > 1:
         dist.init_process_group("gloo")

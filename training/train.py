@@ -1,8 +1,8 @@
 """Train sam2_nano: `python -m training.train --data PREPARED --output RUN`.
 
 Runs the stages of `training.recipe` one after the other. A run folder holds state.pt (to go on after any
-interruption: give the same command again), log.jsonl, ema.safetensors (the averaged weights) and curves.png.
-For two processes: `torchrun --nproc-per-node 2 -m training.train ...`.
+interruption: give the same command again), log.jsonl, ema.safetensors (the averaged weights) and curves.png;
+at the end sam2_nano.safetensors, the averaged weights in half precision.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from training import parallel
 from training.batches import Batches
 from training.curves import draw_curves
 from training.losses import frame_loss
+from training.photos import PhotoStore
 from training.prompts import correcting_clicks, draw_prompts
 from training.recipe import STAGES, Stage, stages_from
 from training.rollout import ClipBatch, begin, correct, encode_clips, pick, roll_out
@@ -217,9 +219,13 @@ def main() -> None:
     parser.add_argument("--until-stage", help="last stage to carry out; default: the last")
     parser.add_argument("--minutes", type=float, help="end every stage after this time at the latest")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1, help="threads of every process (%(default)s)")
+    parser.add_argument("--processes", type=int, default=2, help="processes with a thread each (%(default)s)")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    PhotoStore(arguments.data)  # a missing folder is better noticed now than by every process
+    if arguments.processes > 1 and "WORLD_SIZE" not in os.environ:
+        parallel.start_processes(arguments.processes, "training.train", sys.argv[1:])
+        return
+    torch.set_num_threads(1)
     cv2.setNumThreads(1)
     rank, ranks = parallel.join()
     torch.manual_seed(arguments.seed)
