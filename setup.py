@@ -1,10 +1,14 @@
-"""Installs the tracker (sam2_core) and the node (sam2_ros), with pip or, as an ament_python package, colcon."""
+"""Installs the tracker (sam2_core) and the node (sam2_ros): with pip, or as an ament_python package."""
 
+import os
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 package_name = "sam2_ros"
+
+# Named through the file itself: with --symlink-install, colcon runs a link to it in another folder.
+checkpoints = os.path.relpath(Path(__file__).resolve().parent / "checkpoints")
 
 
 def files(pattern: str) -> list[str]:
@@ -22,9 +26,9 @@ setup(
     maintainer="sam2_ros maintainers",
     maintainer_email="maintainers@sam2-ros.example",
     python_requires=">=3.10",
-    # The weights that lie in checkpoints/ become the package sam2_core.weights where files are copied.
+    # What lies in checkpoints/ becomes the package sam2_core.weights where files are copied.
     packages=[*find_packages(include=["sam2_core*", "sam2_ros*"]), "sam2_core.weights"],
-    package_dir={"sam2_core.weights": "checkpoints"},
+    package_dir={"sam2_core.weights": checkpoints},
     package_data={"sam2_core.weights": ["sam2_nano.safetensors", "README.md"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
