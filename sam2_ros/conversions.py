@@ -16,7 +16,14 @@ from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithP
 from sam2_core import Prompt, PromptError, Track
 from sam2_core.prompts import MAX_POINTS
 from sam2_ros import encodings
-from sam2_ros.encodings import Bridge, ImageError, RgbImage, UnsupportedEncodingError, find_bridge
+from sam2_ros.encodings import (
+    Bridge,
+    ImageError,
+    RgbImage,
+    UnsupportedEncodingError,
+    find_bridge,
+    image_message,
+)
 
 __all__ = [
     "ImageError",
@@ -87,17 +94,6 @@ def decode_compressed(message: CompressedImage) -> RgbImage:
             f"compressed image of format '{message.format}' is damaged: {data.size} bytes cannot be decoded"
         )
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def image_message(pixels: NDArray[np.uint8], encoding: str, header: Header) -> Image:
-    """An image message of uint8 (H, W) or (H, W, C) pixels."""
-    height, width = pixels.shape[:2]
-    message = Image(header=header, height=height, width=width, encoding=encoding)
-    message.step = pixels[0].nbytes
-    # The field is an array of bytes that starts empty: filled so it is copied once, and not checked byte by
-    # byte.
-    message.data.frombytes(np.ascontiguousarray(pixels).data)
-    return message
 
 
 def compressed_message(image: RgbImage, header: Header) -> CompressedImage:

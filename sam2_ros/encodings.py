@@ -1,4 +1,4 @@
-"""Pixel encodings: the bytes of an image message -> uint8 RGB.
+"""Pixel encodings: the bytes of an image message -> uint8 RGB, and pixels -> a message.
 
 Two ways lead there and give the same: cv_bridge, and NumPy with OpenCV. cv_bridge is taken where it is
 installed, works with the NumPy and OpenCV beside it, and was seen to convert a small image of that encoding
@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 
 Pixels = NDArray[np.uint8]
 RgbImage = NDArray[np.uint8]
@@ -200,3 +201,14 @@ def decode(message: Image, bridge: Bridge | None) -> RgbImage:
         pixel_rows(message, encoding)  # refuses what cv_bridge would report in its own words, or not at all
         return bridge.decode(message)
     return by_opencv(message)
+
+
+def image_message(pixels: NDArray[np.uint8], encoding: str, header: Header) -> Image:
+    """An image message of uint8 (H, W) or (H, W, C) pixels."""
+    height, width = pixels.shape[:2]
+    message = Image(header=header, height=height, width=width, encoding=encoding)
+    message.step = pixels[0].nbytes
+    # The field is an array of bytes that starts empty: filled so it is copied once, and not checked byte by
+    # byte.
+    message.data.frombytes(np.ascontiguousarray(pixels).data)
+    return message

@@ -16,7 +16,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
-from sam2_ros.conversions import image_message
+from sam2_ros.encodings import image_message
 from sam2_ros.frames import BgrImage, Source, SourceError, open_source
 from sam2_ros.parameters import ParameterError, Parameters, parameter
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -51,7 +52,12 @@ def start(ros: None) -> Iterator[Callable[..., Any]]:
         return node
 
     yield start
-    for spinner in spinners:
+    failures = []
+    while spinners:
+        spinner = spinners.pop()
         spinner.close()
         spinner.node.close()
-        assert not spinner.failures
+        failures += spinner.failures
+    del spinner
+    gc.collect()  # the state machine keeps the node, and its place on /rosout, until it is collected
+    assert not failures
