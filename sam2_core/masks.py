@@ -129,7 +129,30 @@ def overlay(image: RgbImage, tracks: Sequence[TrackLike] | IdImage, alpha: float
     return result
 
 
-def _outline(ids: IdImage) -> BoolMask:
+def overlay_all(image: RgbImage, masks: Sequence[BoolMask], alpha: float = 0.5) -> RgbImage:
+    """Draws any number of masks over the image, each in a colour of its own with an outline, small ones on
+    top.
+
+    Args:
+        image: uint8 RGB (H, W, 3); it is not changed.
+        masks: bool (H, W); they may overlap.
+        alpha: weight of the colours, 0 (outlines only) to 1.
+    """
+    ids = np.zeros(image.shape[:2], np.uint16)
+    order = sorted(range(len(masks)), key=lambda index: -area(masks[index]))
+    for index in order:
+        ids[masks[index]] = index + 1
+    # Hues a golden section apart: neighbours in the list differ, and no hue comes back soon.
+    hues = (np.arange(len(masks) + 1) * 0.618034 % 1 * 180).astype(np.uint8)
+    wheel = np.stack((hues, np.full_like(hues, 200), np.full_like(hues, 255)), axis=-1)
+    colours = cv2.cvtColor(wheel[None], cv2.COLOR_HSV2RGB)[0][ids]
+    result = image.copy()
+    np.copyto(result, cv2.addWeighted(image, 1.0 - alpha, colours, alpha, 0.0), where=(ids > 0)[..., None])
+    np.copyto(result, colours, where=_outline(ids)[..., None])
+    return result
+
+
+def _outline(ids: NDArray[np.uint8] | NDArray[np.uint16]) -> BoolMask:
     """The objects' own pixels next to something else; two pixels wide from 720 lines on."""
     kernel = np.ones((3, 3), np.uint8)
     repeats = max(1, round(min(ids.shape) / 480))

@@ -1,8 +1,8 @@
 """The commands of `sam2`, one module each."""
 
-from . import benchmark, download, evaluate, track
+from . import benchmark, download, evaluate, everything, image, track
 from .common import CommandError
 
-COMMANDS = (track, evaluate, benchmark, download)
+COMMANDS = (track, image, everything, evaluate, benchmark, download)
 
 __all__ = ["COMMANDS", "CommandError"]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..configs import MODELS
 from ..loading import choose_device, load_model
@@ -56,6 +59,21 @@ def load(options: argparse.Namespace, untrained: bool = False) -> SAM2:
         return load_model(options.model, options.checkpoint, options.device, options.image_size)
     except ValueError as error:
         raise CommandError(str(error)) from error
+
+
+def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Writes uint8 RGB (H, W, 3) as the kind of picture that the path's ending names.
+
+    Raises:
+        CommandError: it can't be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        written = cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    except cv2.error:  # an ending that OpenCV doesn't know
+        written = False
+    if not written:
+        raise CommandError(f"{path}: can't be written as a picture; give a name that ends in .png or .jpg")
 
 
 def positive(text: str) -> int:

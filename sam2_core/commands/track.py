@@ -7,15 +7,56 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ..image_predictor import ImagePredictor
+from ..masks import overlay
 from ..outputs import BoxCsv, MaskFolder, Output, OverlayVideo, RunLengthJson
 from ..prompt_script import Script, add_prompt_options, script_from_options
-from ..prompts import PromptError
-from ..sources import Source, open_source
+from ..prompts import Prompt, PromptError
+from ..sources import Frame, Source, open_source
 from ..tracker import Track, Tracker
+from ..window import ask_prompts
 from .common import CommandError, add_model_options, load, positive
+from .image import segment
+
+
+@dataclass(frozen=True, eq=False)
+class Guide:
+    """Knows what to show in which frame.
+
+    Attributes:
+        script: the prompts given beforehand.
+        drawn: frames in which a window asks for more.
+        predictor: previews what is clicked on there.
+        alpha: weight of the preview's colours.
+    """
+
+    script: Script
+    drawn: set[int]
+    predictor: ImagePredictor
+    alpha: float
+
+    def prompts(self, frame: Frame) -> list[Prompt]:
+        """The frame's prompts; asks for them where a window was wished for."""
+        given = self.script.get(frame.index, [])
+        if frame.index not in self.drawn:
+            return given
+        self.predictor.set_image(frame.image)
+
+        def preview(prompts: list[Prompt]) -> NDArray[np.uint8]:
+            return overlay(frame.image, segment(self.predictor, prompts), self.alpha)
+
+        clicked = ask_prompts(frame.image, f"frame {frame.index}", preview)
+        if not clicked and not self.script and self.drawn == {0}:
+            raise CommandError("no object was shown")
+        taken = {prompt.object_id for prompt in clicked}
+        return [*clicked, *(prompt for prompt in given if prompt.object_id not in taken)]
 
 
 def add(commands: Any) -> None:
@@ -24,7 +65,8 @@ def add(commands: Any) -> None:
         "track",
         help="follow objects through a video or camera",
         description="Follow objects through a video. Show each object by points, a box or a mask, in any "
-        "frame; a prompt in a later frame corrects the object. Ctrl-C ends early and leaves complete files.",
+        "frame; a prompt in a later frame corrects the object. Without any a window opens on the first "
+        "frame, in which one clicks on them. Ctrl-C ends early and leaves complete files.",
         epilog="example: sam2 track clip.mp4 --object 1 --point 120,80 --object 2 --box 10,20,90,110 "
         "--frame 40 --object 1 --point 130,85 --point 60,60,0",
     )
@@ -34,6 +76,9 @@ def add(commands: Any) -> None:
         help="a video file, a folder of pictures, a camera's number, or an rtsp:// or http:// address",
     )
     add_prompt_options(parser)
+    parser.add_argument(
+        "--draw", nargs="+", type=int, metavar="N", help="open a window in these frames, to click on objects"
+    )
     outputs = parser.add_argument_group("outputs", "without any: the overlay video, as NAME_sam2.mp4")
     outputs.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="overlay video: .mp4, .mkv, .mov or .avi"
@@ -57,23 +102,21 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Tracks to the end of the source, of --max-frames, or to Ctrl-C."""
     script = script_from_options(options.script, options.prompts)
-    if not script:
-        raise CommandError(
-            "no prompt: show an object with --point X,Y, --box X0,Y0,X1,Y1, --mask FILE or --prompts FILE"
-        )
+    drawn = set(options.draw or ([] if script else [0]))
     if not 0 <= options.alpha <= 1:
         raise CommandError(f"--alpha {options.alpha} is not between 0 and 1")
     source = open_source(options.source)
     try:
         tracker = Tracker(load(options))
+        guide = Guide(script, drawn, ImagePredictor(tracker.model), options.alpha)
         with ExitStack() as stack:
             outputs = _open_outputs(options, source)
             for output in outputs:
                 stack.callback(output.close)
-            frames = _track(source, tracker, script, outputs, options.max_frames)
+            frames = _track(source, tracker, guide, outputs, options.max_frames)
     finally:
         source.close()
-    if late := sorted(frame for frame in script if frame >= frames):
+    if late := sorted(frame for frame in {*script, *drawn} if frame >= frames):
         print(
             f"sam2 track: nothing was shown in frame {late[0]}, there were only {frames} frames",
             file=sys.stderr,
@@ -97,7 +140,7 @@ def _open_outputs(options: argparse.Namespace, source: Source) -> list[Output]:
 
 
 def _track(
-    source: Source, tracker: Tracker, script: Script, outputs: list[Output], max_frames: int | None
+    source: Source, tracker: Tracker, guide: Guide, outputs: list[Output], max_frames: int | None
 ) -> int:
     """Returns the number of frames done."""
     from tqdm import tqdm
@@ -109,7 +152,7 @@ def _track(
         tqdm(total=total, unit="frame", desc=source.name, mininterval=0.5) as bar,
     ):
         for frame in source:
-            prompts = script.get(frame.index, [])
+            prompts = guide.prompts(frame)
             tracks: list[Track] = []
             if prompts or tracker.object_ids:  # before the first prompt there is nothing to compute
                 try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 import cv2
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -167,7 +169,13 @@ def test_an_interruption_leaves_complete_files(tmp_path: Path, number: int) -> N
     ("arguments", "message"),
     [
         (["track", "nowhere.mp4", "--point", "1,2"], "nowhere.mp4: no such file or folder"),
-        (["track", "nowhere.mp4"], "no prompt: show an object with --point"),
+        (["track", "{clip}"], "there is no display to open a window on"),
+        (["image", "nowhere.png", "--point", "1,2"], "nowhere.png: no such file"),
+        (["image", "{photo}"], "give the prompt on the command line, with --point"),
+        (["image", "{photo}", "--point", "500,2"], "point (500, 2) lies outside"),
+        (["image", "{photo}", "--point", "1,2", "--show"], "save the picture with -o FILE"),
+        (["image", "{photo}", "--point", "1,2", "-o", "x.xyz"], "x.xyz: can't be written as a picture"),
+        (["everything", "{clip}"], "clip.mp4: not a readable picture"),
         (["track", "nowhere.mp4", "--box", "9,9,1,1"], "x_min >= x_max"),
         (["track", "{clip}", "--point", "1,2", "--checkpoint", "gone.pt"], "gone.pt: no such file"),
         (["track", "{clip}", "--point", "1,2", "--checkpoint", "{clip}"], "clip.mp4: "),
@@ -187,8 +195,11 @@ def test_an_error_is_one_clear_line_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    clip = write_video(tmp_path / "clip.mp4", 2)
-    assert sam2(*(argument.format(clip=clip) for argument in arguments)) == 2
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    plt.switch_backend("agg")
+    clip, photo = write_video(tmp_path / "clip.mp4", 2), tmp_path / "photo.png"
+    cv2.imwrite(str(photo), picture(0)[0][..., ::-1])
+    assert sam2(*(argument.format(clip=clip, photo=photo) for argument in arguments)) == 2
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("sam2 ")]
     assert len(errors) == 1
     assert message in errors[0]
@@ -214,6 +225,44 @@ def davis(tmp_path: Path) -> Path:
         for index in range(6):
             cv2.imwrite(str(folder / f"{index:05d}.png"), picture(index)[1].astype(np.uint8) * 255)
     return root
+
+
+def test_image_writes_the_picture_the_ids_and_the_run_lengths(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, mask = picture(0)
+    cv2.imwrite(str(tmp_path / "photo.png"), image[..., ::-1])
+    files = ("-o", tmp_path / "out.png", "--ids", tmp_path / "ids.png", "--json", tmp_path / "out.json")
+    prompts = ("--object", 4, "--label", "ball", "--point", "40,48", "--box", "20,28,61,69")
+    assert sam2("image", tmp_path / "photo.png", *prompts, *files) == 0
+    ids = load_id_image(tmp_path / "ids.png")
+    assert overlap(ids == 4, mask) > 0.8
+    (entry,) = json.loads((tmp_path / "out.json").read_text())
+    assert (entry["category_id"], entry["label"]) == (4, "ball")
+    assert (decode_rle(entry["segmentation"]) == (ids == 4)).all()
+    shown = cv2.imread(str(tmp_path / "out.png"))[..., ::-1]
+    assert (shown[ids == 0] == image[ids == 0]).all()
+    assert (shown[ids == 4] != image[ids == 4]).any(axis=-1).all()
+    assert capsys.readouterr().out.startswith(f"object 4 ball: {entry['area']} pixels in ")
+
+
+def test_everything_prints_the_count_and_writes_every_mask(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, _ = picture(0)
+    cv2.imwrite(str(tmp_path / "photo.png"), image[..., ::-1])
+    loose = ("--points-per-side", 4, "--pred-iou-thresh", 0, "--stability-score-thresh", 0)
+    files = ("-o", tmp_path / "out.png", "--json", tmp_path / "masks.json")
+    assert sam2("everything", tmp_path / "photo.png", *loose, *files) == 0
+    masks = json.loads((tmp_path / "masks.json").read_text())
+    assert re.fullmatch(rf"{len(masks)} masks in \d+\.\d\d s\n", capsys.readouterr().out)
+    assert set(masks[0]) == {
+        "segmentation", "area", "bbox", "predicted_iou", "point_coords", "stability_score", "crop_box",
+    }  # fmt: skip
+    covered = np.any([decode_rle(mask["segmentation"]) for mask in masks], axis=0)
+    shown = cv2.imread(str(tmp_path / "out.png"))[..., ::-1]
+    assert (shown[~covered] == image[~covered]).all()
+    assert (shown[covered] != image[covered]).any(axis=-1).mean() > 0.99
 
 
 def test_evaluate_ends_with_the_totals(

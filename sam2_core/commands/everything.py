@@ -1,0 +1,105 @@
+"""`sam2 everything`: every mask of a picture."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ..mask_generator import MaskGenerator
+from ..masks import decode_rle, overlay_all
+from ..sources import read_picture
+from .common import CommandError, add_model_options, load, positive, write_picture
+
+OPTIONS: tuple[tuple[str, type, str], ...] = (
+    ("points_per_side", int, "the grid of points has its square of points"),
+    ("points_per_batch", int, "points the decoder takes at once"),
+    ("pred_iou_thresh", float, "least predicted IoU of a mask"),
+    ("stability_score_thresh", float, "least stability of a mask"),
+    ("stability_score_offset", float, "how far the thresholds of the stability lie from --mask-threshold"),
+    ("mask_threshold", float, "logits above it belong to the mask"),
+    ("box_nms_thresh", float, "IoU of boxes from which on the better mask stays alone"),
+    ("crop_n_layers", int, "layers of crops beside the whole picture: finds small things, takes longer"),
+    ("crop_nms_thresh", float, "like --box-nms-thresh, between crops"),
+    ("crop_overlap_ratio", float, "overlap of the first layer's crops, as a share of the shorter side"),
+    ("crop_n_points_downscale_factor", int, "points per side are divided by it from layer to layer"),
+    ("min_mask_region_area", int, "holes and specks up to this area are removed"),
+)
+"""The generator's options that are numbers: name, type, what it means."""
+
+
+def add(commands: Any) -> None:
+    """Declares the command."""
+    parser = commands.add_parser(
+        "everything",
+        help="find every mask of a picture",
+        description="Find the masks of everything in a picture, and print their count and the time it took.",
+    )
+    parser.add_argument("photo", type=Path, metavar="PHOTO", help="a picture file")
+    outputs = parser.add_argument_group("outputs", "without any: the picture, as NAME_everything.png")
+    outputs.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="the picture with every mask in its colour"
+    )
+    outputs.add_argument("--show", action="store_true", help="show it in a window")
+    outputs.add_argument(
+        "--json", type=Path, metavar="FILE", help="the masks as COCO run-length codes, with SAM's keys"
+    )
+    outputs.add_argument(
+        "--alpha", type=float, default=0.5, help="weight of the colours; default: %(default)s"
+    )
+    group = parser.add_argument_group("what to look for", "defaults: those of SAM")
+    for name, kind, text in OPTIONS:
+        flag = "--" + name.replace("_", "-")
+        reader: Any = (
+            positive if kind is int and name not in ("crop_n_layers", "min_mask_region_area") else kind
+        )
+        group.add_argument(
+            flag, type=reader, metavar="N", default=getattr(MaskGenerator, name), help=f"{text}; %(default)s"
+        )
+    group.add_argument("--use-m2m", action="store_true", help="ask once more with each mask as the prompt")
+    group.add_argument("--single-mask", action="store_true", help="one mask per point instead of three")
+    add_model_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Finds the masks; writes, shows and counts them."""
+    from ..window import show
+
+    if not 0 <= options.alpha <= 1:
+        raise CommandError(f"--alpha {options.alpha} is not between 0 and 1")
+    image = read_picture(options.photo)
+    numbers = {name: getattr(options, name) for name, _, _ in OPTIONS}
+    try:
+        generator = MaskGenerator(
+            load(options),
+            **numbers,
+            output_mode="coco_rle",
+            use_m2m=options.use_m2m,
+            multimask_output=not options.single_mask,
+        )
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    begin = time.perf_counter()
+    found = generator.generate(image)
+    print(f"{len(found)} masks in {time.perf_counter() - begin:.2f} s")
+    if not found:
+        print(
+            "sam2 everything: lower --pred-iou-thresh or --stability-score-thresh to see weaker masks, too",
+            file=sys.stderr,
+        )
+    if options.json:
+        options.json.write_text(json.dumps(found) + "\n")
+    output = options.output
+    if output is None and not (options.show or options.json):
+        output = Path(f"{options.photo.stem}_everything.png")
+    if output is None and not options.show:
+        return
+    picture = overlay_all(image, [decode_rle(entry["segmentation"]) for entry in found], options.alpha)
+    if output is not None:
+        write_picture(output, picture)
+    if options.show:
+        show(picture, options.photo.name)
