@@ -22,6 +22,8 @@ STALL_SECONDS = 30.0
 """How long no byte may arrive before the connection counts as dead."""
 FRUITLESS_TRIES = 5
 """How many connections in a row may end without a single new byte."""
+OFFLINE_TRIES = 2
+"""The same while nobody has answered at all: there is no network, and somebody waits."""
 
 
 def download_checkpoint(
@@ -60,7 +62,13 @@ def download_checkpoint(
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / f"{official.filename}.part").open("ab") as part:
             _lock(part, target)
-            _fetch(official, part, target, stall_seconds, pause_seconds)
+            try:
+                _fetch(official, part, target, stall_seconds, pause_seconds)
+            except CheckpointError:
+                part.flush()
+                if not Path(part.name).stat().st_size:
+                    Path(part.name).unlink()
+                raise
             Path(part.name).rename(target)
     except OSError as error:
         raise CheckpointError(
@@ -94,7 +102,7 @@ def _fetch(
     if part.tell() > official.size:
         _empty(part)
     resumed = part.tell() > 0
-    fruitless = 0
+    fruitless, connected = 0, False
     with tqdm(
         total=official.size,
         initial=part.tell(),
@@ -108,8 +116,10 @@ def _fetch(
             try:
                 _receive(official, part, bar, stall_seconds)
                 reason = "the connection ended early"
+                connected = True
             except urllib.error.HTTPError as error:
                 reason = f"the server answered {error.code} {error.reason}"
+                connected = True
                 if error.code < 500 and error.code not in (408, 429):
                     fruitless = FRUITLESS_TRIES
             except urllib.error.URLError as error:
@@ -119,8 +129,9 @@ def _fetch(
             part.flush()
             if part.tell() >= official.size:
                 break
+            connected |= part.tell() > before
             fruitless = fruitless + 1 if part.tell() <= before else 0
-            if fruitless >= FRUITLESS_TRIES:
+            if fruitless >= (FRUITLESS_TRIES if connected else OFFLINE_TRIES):
                 raise CheckpointError(
                     f"{official.url}: could not be downloaded ({reason}); {part.tell():,} of "
                     f"{official.size:,} bytes are here, the next try goes on from there. "

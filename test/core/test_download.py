@@ -185,6 +185,7 @@ def test_without_a_network_the_error_tells_how_to_do_it_by_hand(
         fetch(tmp_path)
     assert f"fetch http://127.0.0.1:9/092824/{NAME}.pt (156,008,466 bytes)" in str(error.value)
     assert f"put it at {tmp_path / NAME}.pt" in str(error.value)
+    assert list(tmp_path.iterdir()) == [], "nothing is left behind"
 
 
 def test_two_downloads_of_one_file_do_not_mix(server: Server, tmp_path: Path) -> None:
