@@ -142,28 +142,30 @@ class CaptureSource:
         """Reads on another thread, so that a slow reader gets the newest image, not the oldest buffered
         one.
         """
-        waiting: list[np.ndarray | None] = []
+        waiting: list[np.ndarray] = []
         arrival = threading.Condition()
-        stopped = threading.Event()
+        stopped, ended = threading.Event(), threading.Event()
 
         def read() -> None:
-            while not stopped.is_set():
+            there = True
+            while there and not stopped.is_set():
                 there, picture = self._capture.read()
                 with arrival:
-                    waiting[:] = [picture if there else None]
+                    if there:
+                        waiting[:] = [picture]
+                    else:
+                        ended.set()
                     arrival.notify()
-                if not there:
-                    return
 
         reader = threading.Thread(target=read, name="capture", daemon=True)
         reader.start()
         try:
             while True:
                 with arrival:
-                    arrival.wait_for(lambda: waiting)
+                    arrival.wait_for(lambda: waiting or ended.is_set())
+                    if not waiting:
+                        return
                     picture = waiting.pop()
-                if picture is None:
-                    return
                 yield picture
         finally:
             stopped.set()
