@@ -1,0 +1,134 @@
+"""The executables as processes: how they begin and how they end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sam2_ros.interfaces", exc_type=ImportError)
+
+from ros_graph import PATIENCE, SECOND, Client, image_message
+from sensor_msgs.msg import Image
+
+from sam2_ros.interfaces import Prompt
+
+Launch = Callable[..., subprocess.Popen]
+
+SMALL = {"image_size": 128, "num_threads": 1, "device": "cpu"}
+
+
+@pytest.fixture
+def launch(ros: None) -> Iterator[Launch]:
+    """Starts one of the package's executables as a process."""
+    processes = []
+
+    def launch(executable: str, **parameters: object) -> subprocess.Popen:
+        command = [sys.executable, "-m", f"sam2_ros.{executable}", "--ros-args"]
+        for name, value in parameters.items():
+            command += ["-p", f"{name}:={value}"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        processes.append(process)
+        return process
+
+    yield launch
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def end(process: subprocess.Popen, number: int) -> str:
+    """Sends a signal and expects a clean end. Returns: what the process wrote."""
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
+    assert "rror" not in output
+    return output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_active_node_ends_cleanly(
+    launch: Launch, client: Client, frame: Callable[[int], np.ndarray], number: int
+) -> None:
+    process = launch("tracker_node", **SMALL)
+    assert client.change_state("configure")
+    assert client.change_state("activate")
+    masks = client.collect(Image, "/camera/sam2/mask")
+    images = client.publisher(Image, "/camera/image_raw")
+    images.publish(image_message(frame(0), SECOND))
+    client.wait_until(lambda: masks, "a mask")
+    request = Prompt.Request(box=[20.0, 60.0, 80.0, 120.0])
+    pending = [client.send(Prompt, "/camera/sam2/prompt", request) for _ in range(5)]
+    assert client.receive(pending[0], "the first prompt")
+    images.publish(image_message(frame(1), 2 * SECOND))
+    end(process, number)
+
+
+def test_an_unconfigured_node_ends_cleanly(launch: Launch, client: Client) -> None:
+    process = launch("tracker_node")
+    assert client.state() == "unconfigured"
+    end(process, signal.SIGINT)
+
+
+def test_a_camera_stand_in_that_waits_ends_cleanly(launch: Launch, client: Client, tmp_path: Path) -> None:
+    import cv2
+
+    cv2.imwrite(str(tmp_path / "image.png"), np.zeros((8, 8, 3), np.uint8))
+    process = launch("video_publisher", source=tmp_path)
+    client.wait_until(lambda: client.node.count_publishers("/image_raw"), "the publisher")
+    end(process, signal.SIGINT)
+
+
+@pytest.mark.parametrize("executable", ["tracker_node", "video_publisher"])
+def test_a_process_that_is_still_starting_ends_cleanly(
+    launch: Launch, executable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The signal comes while the heavy imports run: a slow rclpy stands for them."""
+    (tmp_path / "rclpy.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(3600)\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    process = launch(executable)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "importing\n"
+    end(process, signal.SIGINT)
+
+
+def test_a_process_ends_though_a_callback_does_not_return(ros: None) -> None:
+    """As when a signal comes while the model is downloaded."""
+    program = """
+import sys, time
+from sam2_ros import process
+process.CLOSE_SECONDS = 0.5
+def make(finished):
+    from rclpy.node import Node
+    node = Node("busy")
+    node.create_timer(0.01, lambda: (print("busy", flush=True), time.sleep(3600)))
+    return node
+sys.exit(process.run(make))
+"""
+    command = [sys.executable, "-c", program]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "busy\n"
+    end(process, signal.SIGINT)
+
+
+def test_missing_interfaces_are_told_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "sam2_msgs.py").write_text("")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}"}
+    result = subprocess.run(
+        [sys.executable, "-c", "import sam2_ros.interfaces"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "colcon build --base-paths src src/sam2_ros/sam2_msgs" in result.stderr
+    assert "make setup" in result.stderr
