@@ -96,8 +96,7 @@ build_interfaces() {
     PATH=$venv/bin:$PATH AMENT_PREFIX_PATH=$venv${ament:+:$ament} CMAKE_PREFIX_PATH=$venv${cmake:+:$cmake} \
         "$venv/bin/python" -m colcon --log-base "$PWD/log" build --paths "${packages[@]}" \
         --build-base "$PWD/build" --install-base "$install" \
-        --cmake-args -DBUILD_TESTING=OFF \
-        -DPython3_EXECUTABLE="$venv/bin/python" -DPython3_FIND_VIRTUALENV=ONLY \
+        --cmake-args -DBUILD_TESTING=OFF -DPython3_EXECUTABLE="$venv/bin/python" \
         --event-handlers console_cohesion- status- ||
         { echo "setup: the interfaces did not build; what went wrong stands in log/latest_build/" >&2; exit 1; }
 }
