@@ -171,8 +171,9 @@ def processes(video: Path) -> Iterator[list[subprocess.Popen]]:
 
 
 def run(client: Client, recording: Recording) -> int:
-    """Prompts on the first image and follows the object to the end. Returns: the stamp of the prompted
-    image.
+    """Prompts on the first image and follows the object to the end.
+
+    Returns: the stamp of the prompted image.
     """
     client.subscribe(Image, "/camera/image_raw", recording.add_image)
     client.subscribe(Image, "/camera/sam2/mask", recording.add_mask)

@@ -128,7 +128,8 @@ def transitions(tracker, namespace):
                     LogInfo(
                         msg=f"{full_name} could not be configured: its error stands above. "
                         f"Correct the parameter, `ros2 param set {full_name} NAME VALUE`, "
-                        f"then `ros2 lifecycle set {full_name} configure`: it is activated as soon as that succeeds."
+                        f"then `ros2 lifecycle set {full_name} configure`; "
+                        "it is activated then."
                     )
                 ],
             )
