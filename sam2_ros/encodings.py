@@ -55,8 +55,7 @@ def _colour(code: int) -> Callable[[Pixels], RgbImage]:
 
 
 def _mono16(pixels: Pixels) -> RgbImage:
-    values = pixels.view("<u2")[..., 0].astype(np.uint32)
-    grey = ((values + 128) // 257).astype(np.uint8)  # 65535 / 255 = 257, rounded to the nearest
+    grey = cv2.convertScaleAbs(pixels.view("<u2")[..., 0], alpha=1 / 257)  # 65535 / 255 = 257; rounds
     return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8)
 
 
