@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import OrderedDict
@@ -68,7 +69,7 @@ class Camera:
         self._frame_ids: OrderedDict[int, str] = OrderedDict()
         self._object_ids: list[int] = []
         self._last: tuple[int, tuple[int, int]] | None = None  # stamp and size of the newest image
-        self._faults: dict[str, float] = {}
+        self._told: dict[str, float] = {}
 
         self._mask = self._publisher(Image, "mask")
         self._detections = self._publisher(Detection2DArray, "detections")
@@ -150,12 +151,10 @@ class Camera:
         try:
             image = decode(message)
         except conversions.UnsupportedEncodingError as error:
-            self._meter.refused()
-            self._fault(f"encoding {error.encoding}", str(error), again_seconds=float("inf"))
+            self._refuse(error, again_seconds=float("inf"))
             return
         except conversions.ImageError as error:
-            self._meter.refused()
-            self._fault("image", str(error))
+            self._refuse(error)
             return
         stamp = conversions.to_nanoseconds(message.header.stamp)
         self._look_for_changes(stamp, image.shape[:2])
@@ -166,19 +165,25 @@ class Camera:
         try:
             live.submit(image, stamp)
         except ValueError as error:
-            self._meter.refused()
-            self._fault("image", str(error))
+            self._refuse(error)
+
+    def _refuse(self, error: Exception, again_seconds: float = FAULT_SECONDS) -> None:
+        """Counts a message that cannot be used, and says so if that was not said of late."""
+        self._meter.refused()
+        # Faults that differ in their numbers only are of one kind, but those of an encoding are its name.
+        kind = str(error) if again_seconds > FAULT_SECONDS else re.sub(r"\d+", "0", str(error))
+        if self._is_news(kind, again_seconds):
+            self._logger.error(f"{self._name}: {error}")
 
     def _look_for_changes(self, stamp: int, size: tuple[int, int]) -> None:
         """Tells of a new image size and of time that ran backwards: neither stops the tracking."""
         if self._last is not None:
             last_stamp, (height, width) = self._last
-            if stamp < last_stamp:
-                self._fault(
-                    "stamp",
-                    f"time stamps ran backwards by {(last_stamp - stamp) * 1e-9:.3f} s, "
-                    f"from {last_stamp} to {stamp} ns: "
-                    "a recording that begins anew, or two publishers on one topic? Tracking goes on",
+            if stamp < last_stamp and self._is_news("stamp"):
+                self._logger.warning(
+                    f"{self._name}: time stamps ran backwards by {(last_stamp - stamp) * 1e-9:.3f} s, "
+                    f"from {last_stamp} to {stamp} ns: a recording that begins anew, or two publishers "
+                    "on one topic? Tracking goes on"
                 )
             if size != (height, width):
                 self._logger.info(
@@ -187,12 +192,13 @@ class Camera:
                 )
         self._last = stamp, size
 
-    def _fault(self, kind: str, text: str, again_seconds: float = FAULT_SECONDS) -> None:
-        """Logs an error, not more often than once in `again_seconds` for its kind."""
+    def _is_news(self, kind: str, again_seconds: float = FAULT_SECONDS) -> bool:
+        """Whether a kind of fault was not told of within the last `again_seconds`; from now on it was."""
         now = time.monotonic()
-        if now - self._faults.get(kind, -float("inf")) >= again_seconds:
-            self._faults[kind] = now
-            self._logger.error(f"{self._name}: {text}")
+        if now - self._told.get(kind, -float("inf")) < again_seconds:
+            return False
+        self._told[kind] = now
+        return True
 
     @property
     def _logger(self) -> Any:
@@ -202,9 +208,9 @@ class Camera:
         try:
             self._publish(result)
         except Exception as error:  # the context may be gone already; the worker serves other cameras, too
-            if self._live is not None:
-                self._fault(
-                    "publish", f"the result of image {result.stamp} could not be published: {error!r}"
+            if self._live is not None and self._is_news("publish"):
+                self._logger.error(
+                    f"{self._name}: the result of image {result.stamp} could not be published: {error!r}"
                 )
 
     def _publish(self, result: LiveResult) -> None:
@@ -231,6 +237,7 @@ class Camera:
         async def follow(live: LiveTracker) -> None:
             prompt, stamp = conversions.prompt_from_request(request)
             track: Track = await answer(self._node, live.prompt(prompt, stamp))
+            self._object_ids = sorted({*self._object_ids, track.object_id})
             response.object_id = track.object_id
             response.score, response.presence = float(track.score), float(track.presence)
             response.box = conversions.region_of_interest(track.box)

@@ -16,6 +16,9 @@ BgrImage = NDArray[np.uint8]
 FOLDER_RATE = 25.0
 """Images per second of a folder, which does not say."""
 
+MAX_RATE = 1000.0
+"""Images per second; more is taken for a mistake."""
+
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 
@@ -84,7 +87,8 @@ class _Capture:
         self._source = source
         self.live = live
         capture = self._open()
-        self.rate = capture.get(cv2.CAP_PROP_FPS) or FOLDER_RATE
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        self.rate = rate if 0 < rate <= MAX_RATE else FOLDER_RATE  # some files and webcams say 0, or 90000
         capture.release()
 
     def _open(self) -> cv2.VideoCapture:

@@ -169,6 +169,15 @@ def test_a_bad_image_is_told_and_survived(scene: Scene, image: Image, complaint:
     assert scene.detections_of(2 * SECOND) is None
 
 
+def test_every_kind_of_fault_is_told_however_close_they_follow(scene: Scene) -> None:
+    for image in (changed(width=0), changed(data=bytes(1000)), changed(data=bytes(999)), changed(step=7)):
+        scene.images.publish(image)
+    scene.wait_for_log("step 7 is too short")
+    assert scene.logged("image of 0 x 240 pixels is empty")
+    assert scene.logged("data has 1000 bytes")
+    assert not scene.logged("data has 999 bytes")  # the same again
+
+
 def test_an_unknown_encoding_is_told_once_and_not_per_image(scene: Scene) -> None:
     for encoding in ("32FC3", "nv21", "32FC3", "32FC3", "nv21"):
         scene.images.publish(changed(encoding=encoding))
