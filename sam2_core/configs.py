@@ -92,6 +92,7 @@ class SAM2Config:
         absent_embedding: the spatial memory is told when the object is absent (SAM 2.1).
         appearance_keys: memories are also found by what the image looked like there (sam2_nano).
         draw_prompts: clicks and boxes are also drawn into the mask prompt (sam2_nano).
+        look_up_clicks: what was clicked is found by its likeness, see `SAM2.look_up_clicks` (sam2_nano).
         gate_by_presence: where the object score is negative, the mask is empty and the pointer is the one
             for "no object".
         multimask_points: with how many points (least, most; a box counts two) a prompt gets three candidate
@@ -113,6 +114,7 @@ class SAM2Config:
     absent_embedding: bool = True
     appearance_keys: bool = False
     draw_prompts: bool = False
+    look_up_clicks: bool = False
     gate_by_presence: bool = True
     multimask_points: tuple[int, int] = (0, 1)
     multimask_tracking: bool = True
@@ -151,6 +153,7 @@ _NANO = SAM2Config(
     pointer_time=False,
     appearance_keys=True,
     draw_prompts=True,
+    look_up_clicks=True,
     gate_by_presence=False,
     multimask_points=(1, 1),
     multimask_tracking=False,

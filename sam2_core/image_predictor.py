@@ -100,7 +100,7 @@ class ImagePredictor:
         if coordinates is None and mask is None:
             raise PromptError("the prompt is empty: give points, a box or a mask input")
         count = len(coordinates) if coordinates is not None else len(mask) if mask is not None else 1
-        embedding = self.model.without_memory(vision).expand(count, -1, -1, -1)
+        embedding = self.model.begin(vision, coordinates, kinds).expand(count, -1, -1, -1)
         decoded = self.model.raw_masks(embedding, vision.high_resolution, coordinates, kinds, mask)
         logits, quality = self.model.choose(decoded, multimask_output)
         low = logits.float().cpu().numpy()

@@ -204,7 +204,7 @@ class Tracker:
             for row, object_id in enumerate(group):
                 results[object_id] = _row(output, row)
                 if object_id in asked:
-                    results[object_id] = self._follow(
+                    results[object_id] = self._answer(
                         features, asked[object_id], embedding[row : row + 1], output.logits[row : row + 1]
                     )
         for object_id in fresh:
@@ -333,28 +333,38 @@ class Tracker:
             return self.model.from_mask(features.vision, mask)
         state = None if prompt.restart else self._objects.get(object_id)
         if state is None:
-            return self._follow(features, prompt, self.model.without_memory(features.vision), None)
+            return self._answer(features, prompt)
         past = MemoryBank(self.memory, tuple(e for e in state.bank.entries if e.index != now))
-        embedding = self._look_up(features.vision, [past.select(now, reverse)])
-        return self._follow(features, prompt, embedding, state.logits)
+        selection = past.select(now, reverse)
+        embedding = self._look_up(features.vision, [selection])
+        return self._answer(features, prompt, embedding, state.logits)
 
-    def _follow(
-        self, features: ImageFeatures, prompt: Prompt, embedding: Tensor, previous: Tensor | None
+    def _answer(
+        self,
+        features: ImageFeatures,
+        prompt: Prompt,
+        embedding: Tensor | None = None,
+        previous: Tensor | None = None,
     ) -> MaskOutput:
-        """Segment by points and box; with `previous` logits (1, 1, h, w) it is a correction of them."""
+        """Segment by points and box.
+
+        Args:
+            features: of the image.
+            prompt: points, a box, or both.
+            embedding: (1, C, h, w) the image conditioned on the object's past; None: the object begins here.
+            previous: (1, 1, h, w) mask logits to be corrected, or None.
+        """
         points, labels = prompt.as_points(features.height, features.width)
-        size = self.model.config.image_size
-        scaled = torch.from_numpy(points / (features.width, features.height) * size).float()
+        size, device = self.model.config.image_size, self.model.device
+        scaled = torch.from_numpy(points / (features.width, features.height) * size).float()[None].to(device)
+        kinds = torch.from_numpy(labels)[None].to(device)
+        begins = embedding is None
+        if embedding is None:
+            embedding = self.model.begin(features.vision, scaled, kinds)
         if previous is not None:
             previous = previous.clamp(-PREVIOUS_LOGIT_LIMIT, PREVIOUS_LOGIT_LIMIT)
-        return self.model.decode(
-            embedding,
-            features.vision.high_resolution,
-            scaled[None].to(embedding.device),
-            torch.from_numpy(labels)[None].to(embedding.device),
-            previous,
-            several=self.model.wants_candidates(len(points), begins=previous is None),
-        )
+        several = self.model.wants_candidates(len(points), begins)
+        return self.model.decode(embedding, features.vision.high_resolution, scaled, kinds, previous, several)
 
     def _remember(
         self,

@@ -18,6 +18,7 @@ class Stage:
         steps: Optimisation steps.
         rate: Highest learning rate of everything but the trunk.
         trunk_rate: Highest learning rate of the trunk.
+        only: If given, nothing is trained but the parameters whose names begin with one of these.
         frozen_blocks: So many of the trunk's first blocks, and its stem, stay as they are.
         warm_up: Steps until the highest rate is reached.
         last_rate: Share of the highest rate that is left at the end.
@@ -31,6 +32,7 @@ class Stage:
     frozen_blocks: int = 3
     warm_up: int = 60
     last_rate: float = 0.02
+    only: tuple[str, ...] = ()
 
     def rate_factor(self, step: int, progress: float) -> float:
         """Learning rate at a step, as a share of the highest: a short rise, then half a cosine.
@@ -49,18 +51,16 @@ MASKS_FIRST = (("mask", 0.5), ("box", 0.25), ("point", 0.25))
 STAGES = (
     Stage("small", BatchSettings(clips=4, frames=3, size=160, kinds=MASKS_FIRST), 1200),
     Stage("medium", BatchSettings(clips=3, frames=3, size=256, kinds=MASKS_FIRST), 1200, rate=4e-4),
-    Stage(
-        "prompts",
-        BatchSettings(
-            clips=4, frames=2, size=256, objects=3, kinds=(("mask", 0.1), ("box", 0.3), ("point", 0.6))
-        ),
-        1500,
-        rate=5e-4,
-        trunk_rate=0.4e-4,
-        frozen_blocks=5,
-    ),
     Stage("long", BatchSettings(clips=2, frames=5, size=256), 1200, 3e-4, 0.5e-4, frozen_blocks=5),
     Stage("finish", BatchSettings(clips=1, frames=6, size=320), 400, 1e-4, 0.15e-4, frozen_blocks=5),
+    # answering prompts, on single frames; what tracks stays as it is
+    Stage(
+        "prompts",
+        BatchSettings(clips=6, frames=1, size=320, objects=3, kinds=(("box", 0.6), ("point", 0.4))),
+        600,
+        rate=1e-3,
+        only=("sam_prompt_encoder.mask_downscaling", "sam_prompt_encoder.point_embeddings"),
+    ),
 )
 """From ImageNet's trunk to sam2_nano; batch sizes are those of each of two processes."""
 

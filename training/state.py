@@ -49,6 +49,9 @@ class TrainerState:
         trunk = self.model.image_encoder.trunk
         for part in (trunk.stem, *trunk.blocks[: stage.frozen_blocks]):
             part.requires_grad_(False)
+        if stage.only:
+            for name, parameter in self.model.named_parameters():
+                parameter.requires_grad_(name.startswith(stage.only))
         trunk_parameters = [p for p in trunk.parameters() if p.requires_grad]
         known = {id(p) for p in trunk.parameters()}
         other = [p for p in self.model.parameters() if p.requires_grad and id(p) not in known]

@@ -41,10 +41,9 @@ class SameConv2d(nn.Conv2d):
         kernel, stride = self.kernel_size[0], self.stride[0]
         if stride == 1:
             return F.conv2d(x, self.weight, self.bias, 1, kernel // 2, 1, self.groups)
-        before = (kernel - 2) // 2
-        after = kernel - 2 - before
-        x = F.pad(x, (before, after, before, after))
-        return F.conv2d(x, self.weight, self.bias, stride, 0, 1, self.groups)
+        # a kernel with a zero row and column in front does the same with even padding, and spares copying the map
+        weight = F.pad(self.weight, (1, 0, 1, 0))
+        return F.conv2d(x, weight, self.bias, stride, kernel // 2, 1, self.groups)
 
 
 class InvertedResidual(nn.Module):
@@ -60,8 +59,8 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
-        y = F.relu6(self.expand(x)) if self.expand is not None else x
-        y = self.project(F.relu6(self.depthwise(y)))
+        y = F.relu6(self.expand(x), inplace=True) if self.expand is not None else x
+        y = self.project(F.relu6(self.depthwise(y), inplace=True))
         return x + y if self.residual else y
 
 
@@ -76,7 +75,7 @@ class EfficientNetLite(nn.Module):
         self.blocks = nn.ModuleList(InvertedResidual(*block) for block in BLOCKS)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        x = F.relu6(self.stem(images))
+        x = F.relu6(self.stem(images), inplace=True)
         stages = []
         for number, block in enumerate(self.blocks):
             x = block(x)

@@ -23,7 +23,9 @@ class MemoryAttentionLayer(nn.Module):
         self.norm2 = nn.LayerNorm(channels)
         self.norm3 = nn.LayerNorm(channels)
 
-    def forward(self, x: Tensor, keys: Tensor, values: Tensor, pointer_tokens: int) -> Tensor:
+    def forward(
+        self, x: Tensor, keys: Tensor, values: Tensor, pointer_tokens: int, visible: Tensor | None
+    ) -> Tensor:
         """X (1 or B, N, C), keys and values (B, M, memory_channels) -> (B, N, C).
 
         The image is the same for all objects until they look at their memories, so a batch of 1 is enough
@@ -31,7 +33,7 @@ class MemoryAttentionLayer(nn.Module):
         """
         normed = self.norm1(x)
         x = x + self.self_attn(normed, normed, normed)
-        x = x + self.cross_attn_image(self.norm2(x), keys, values, placeless=pointer_tokens)
+        x = x + self.cross_attn_image(self.norm2(x), keys, values, pointer_tokens, visible)
         return x + self.linear2(F.relu(self.linear1(self.norm3(x))))
 
 
@@ -54,6 +56,7 @@ class MemoryAttention(nn.Module):
         memory: Tensor,
         memory_position: Tensor,
         pointer_tokens: int,
+        visible: Tensor | None = None,
     ) -> Tensor:
         """Look up the memories of B objects for one image, or for B images.
 
@@ -63,11 +66,12 @@ class MemoryAttention(nn.Module):
             memory: (B, M, memory_channels) whole grids of N tokens first, then the object pointers' tokens.
             memory_position: (B, M, memory_channels) position encoding of the memory, added to the keys alone.
             pointer_tokens: how many tokens at the end of the memory have no place in the image.
+            visible: bool (B, M), the tokens of the memory that may be looked at; None: all.
 
         Returns: (B, N, C).
         """
         x = image + 0.1 * image_position
         keys = memory + memory_position
         for layer in self.layers:
-            x = layer(x, keys, memory, pointer_tokens)
+            x = layer(x, keys, memory, pointer_tokens, visible)
         return self.norm(x)

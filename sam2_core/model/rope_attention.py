@@ -90,12 +90,25 @@ class RoPEAttention(Attention):
         self.register_buffer("cosines", cosines, persistent=False)
         self.register_buffer("sines", sines, persistent=False)
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, placeless: int = 0) -> Tensor:
-        """Q (1 or B, N, C), k and v (B, r * N + placeless, memory_channels) -> (B, N, C)."""
+    def forward(
+        self, q: Tensor, k: Tensor, v: Tensor, placeless: int = 0, visible: Tensor | None = None
+    ) -> Tensor:
+        """Attend from one grid to the keys' grids.
+
+        Args:
+            q: (1 or B, N, C).
+            k: (B, r * N + placeless, memory_channels).
+            v: (B, r * N + placeless, memory_channels).
+            placeless: how many keys at the end have no place in the image.
+            visible: bool (B, r * N + placeless), which keys may be looked at; None: all.
+
+        Returns: (B, N, C).
+        """
         q, k, v = self.split(self.q_proj(q)), self.split(self.k_proj(k)), self.split(self.v_proj(v))
         placed = k.shape[2] - placeless
         q = rotate(q, self.cosines, self.sines).expand(k.shape[0], -1, -1, -1)
         turned = rotate(k[:, :, :placed], self.cosines, self.sines)
         k = torch.cat((turned, k[:, :, placed:]), dim=2) if placeless else turned
-        attended = F.scaled_dot_product_attention(q, k, v)
+        mask = None if visible is None else visible[:, None, None, :]
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.out_proj(attended.transpose(1, 2).flatten(2))

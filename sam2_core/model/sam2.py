@@ -21,10 +21,16 @@ from .memory_attention import MemoryAttention
 from .memory_encoder import MemoryEncoder
 from .neck import FpnNeck, ImageEncoder, TopDownNeck
 from .position_encoding import sine_grid, sine_time
-from .prompt_encoder import PADDING, PromptEncoder
+from .prompt_encoder import BACKGROUND, OBJECT, PADDING, PromptEncoder
 
 ABSENT_LOGIT = -1024.0
 """Mask logit everywhere, where a gating model says that the object is not in the image."""
+
+FAR_FROM_CLICK = 0.4
+"""What is farther from every click on the object than this share of the image's width is background."""
+
+CLICKED_RADIUS = 3.0
+"""How much around a click on the object belongs to it for sure, in pixels of the low-resolution mask."""
 
 MASK_SCALE, MASK_BIAS = 20.0, -10.0
 """A mask in 0..1 becomes logits, or the memory encoder's input, as `20 m - 10` (SAM 2's constants)."""
@@ -154,6 +160,7 @@ class SAM2(nn.Module):
         slots: list[int],
         pointers: Tensor,
         pointer_distances: Tensor,
+        visible: Tensor | None = None,
     ) -> Tensor:
         """Let the image look up the memories of B objects.
 
@@ -164,6 +171,7 @@ class SAM2(nn.Module):
             slots: M numbers: 0 for a prompted image, else how many images ago (1 to memory_slots - 1).
             pointers: (B, P, C) object pointers; P may be 0.
             pointer_distances: (B, P) how many images ago, divided by the farthest that can be remembered.
+            visible: bool (B, M h w + pointer tokens), what may be looked at; None: all.
 
         Returns: (B, C, h, w).
         """
@@ -185,8 +193,63 @@ class SAM2(nn.Module):
             torch.cat((memories.flatten(1, 2), pointer_tokens), dim=1),
             torch.cat((positions.flatten(1, 2), pointer_positions), dim=1),
             pointer_tokens.shape[1],
+            visible,
         )
         return to_map(conditioned, config.grid)
+
+    def begin(self, vision: VisionFeatures, points: Tensor | None, labels: Tensor | None) -> Tensor:
+        """The embedding in which prompts for B new objects are answered.
+
+        Args:
+            vision: features of one image.
+            points: (B, P, 2) x, y in pixels of the model's input, or None.
+            labels: (B, P), see `prompt_encoder`, or None.
+
+        Returns: (1 or B, C, h, w).
+        """
+        if self.config.look_up_clicks and points is not None and labels is not None:
+            clicks = ((labels == OBJECT) | (labels == BACKGROUND)).all()
+            if clicks and (labels == OBJECT).any(dim=1).all():
+                return self.look_up_clicks(vision, points, labels)
+        return self.without_memory(vision)
+
+    def look_up_clicks(self, vision: VisionFeatures, points: Tensor, labels: Tensor) -> Tensor:
+        """Let an image look up, in itself, what looks like what was clicked (sam2_nano).
+
+        The clicked places make a memory of their own image: those on the object, those on the background,
+        and, as background, too, all that is far from every click on the object. What lies between, nobody
+        has said; it is found by its likeness.
+
+        Args:
+            vision: features of one image for all objects, or of B images.
+            points: (B, P, 2) x, y in pixels of the model's input.
+            labels: (B, P) of 1 and 0.
+
+        Returns: (B, C, h, w).
+        """
+        height, width = self.config.grid
+        rows = torch.arange(height, device=points.device).repeat_interleave(width)
+        columns = torch.arange(width, device=points.device).repeat(height)
+        cells = torch.stack((columns, rows), dim=1)  # (h w, 2) as x, y
+        clicked = (points * width / self.config.image_size).floor()
+        distance = (cells - clicked[:, :, None]).norm(dim=-1)  # (B, P, h w)
+        on_object = (labels == OBJECT)[..., None]
+        far = (distance.masked_fill(~on_object, torch.inf) > FAR_FROM_CLICK * width).all(1)
+        visible = (distance == 0).any(1) | far
+
+        places = torch.arange(4 * width, device=points.device) + 0.5
+        offset = places - points[..., None] * 4 * width / self.config.image_size  # (B, P, 2, 4 w)
+        near = offset[:, :, 1, :, None] ** 2 + offset[:, :, 0, None, :] ** 2 < CLICKED_RADIUS**2
+        marked = (near & on_object[..., None]).any(1, keepdim=True)
+        logits = torch.where(marked, 1.0, -1.0)
+        memory = self.encode_memory(vision, logits, logits.new_ones(len(points), 1), binarise=True)
+        appearance = vision.appearance
+        if appearance is not None:
+            appearance = appearance.expand(len(points), -1, -1)[:, None]
+        no_pointer = memory.new_zeros(len(points), 0, self.config.channels)
+        return self.condition_on_memory(
+            vision, memory[:, None], appearance, [0], no_pointer, no_pointer[..., 0], visible
+        )
 
     def encode_memory(
         self, vision: VisionFeatures, logits: Tensor, presence_logit: Tensor, binarise: bool
@@ -216,6 +279,8 @@ class SAM2(nn.Module):
             points: 0 where the object is tracked without a prompt.
             begins: the object begins in this image.
         """
+        if begins and self.config.look_up_clicks:
+            return False
         least, most = self.config.multimask_points
         return (begins or self.config.multimask_tracking) and least <= points <= most
 
