@@ -38,8 +38,11 @@ setup(
         (f"share/{package_name}/rviz", files("rviz/*.rviz")),
     ],
     install_requires=[
+        "matplotlib",
         "numpy>=1.26",
         "opencv-contrib-python-headless>=4.5,<5",
+        "pillow",
+        "pycocotools",
         "safetensors>=0.4",
         "torch>=2.6",
         "tqdm",

@@ -102,7 +102,8 @@ class History:
         if not oldest <= stamp <= newest:
             raise PromptError(
                 f"no image is kept for stamp {stamp / 1e9:.9f} s: the history reaches from "
-                f"{oldest / 1e9:.9f} s to {newest / 1e9:.9f} s; prompt on a newer image, or raise history_seconds"
+                f"{oldest / 1e9:.9f} s to {newest / 1e9:.9f} s; "
+                "prompt on a newer image, or raise history_seconds"
             )
         return next(moment for moment in reversed(self._moments) if moment.stamp <= stamp)
 

@@ -36,7 +36,7 @@ def load_model(
     config = MODELS[name] if image_size is None else replace(MODELS[name], image_size=image_size)
     chosen = choose_device(device)
     model = SAM2(config)
-    load_weights(model, require_checkpoint(name, checkpoint))
+    load_weights(model, require_checkpoint(name, checkpoint), name)
     if isinstance(config.trunk, EfficientNetConfig):  # the layout in which depthwise convolutions are fastest
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model.to(chosen).requires_grad_(False).eval()
