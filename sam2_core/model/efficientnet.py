@@ -41,7 +41,7 @@ class SameConv2d(nn.Conv2d):
         kernel, stride = self.kernel_size[0], self.stride[0]
         if stride == 1:
             return F.conv2d(x, self.weight, self.bias, 1, kernel // 2, 1, self.groups)
-        # a kernel with a zero row and column in front does the same with even padding, and spares copying the map
+        # a kernel with a zero row and column in front does the same with even padding: no copy of the map
         weight = F.pad(self.weight, (1, 0, 1, 0))
         return F.conv2d(x, weight, self.bias, stride, kernel // 2, 1, self.groups)
 

@@ -33,10 +33,20 @@ def test_an_object_that_was_marked_is_followed(nano: SAM2, frame: Frames) -> Non
     assert 0 <= track.score <= 1 and 0 <= track.presence <= 1
 
 
-@pytest.mark.parametrize("prompt", [{"box": red_box(0)}, {"points": [[50, 90], [240, 40]], "labels": [1, 0]}])
-def test_boxes_and_points_mark_the_object(nano: SAM2, frame: Frames, prompt: dict) -> None:
-    [track] = Tracker(nano).step(frame(0), [Prompt(1, **prompt)])
-    assert overlap(track.mask, red_box(0)) > 0.8
+@pytest.mark.parametrize("where", [red_box, blue_box])
+@pytest.mark.parametrize("kind", ["box", "click", "clicks"])
+def test_the_object_that_was_pointed_at_is_the_one_that_is_found(
+    nano: SAM2, frame: Frames, where: Callable[[int], tuple[int, int, int, int]], kind: str
+) -> None:
+    box = where(0)
+    centre = [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]
+    prompt = {
+        "box": Prompt(1, box=box),
+        "click": Prompt(1, points=[centre]),
+        "clicks": Prompt(1, points=[centre, [160, 200]], labels=[1, 0]),
+    }[kind]
+    [track] = Tracker(nano).step(frame(0), [prompt])
+    assert overlap(track.mask, box) > 0.8
 
 
 def test_a_mask_is_taken_as_it_is(nano: SAM2, frame: Frames) -> None:
@@ -71,8 +81,9 @@ def test_a_correction_is_remembered_beside_the_first_prompt(nano: SAM2, frame: F
         t.step(frame(1))
     plain.step(frame(2))
     tracker.step(frame(2), [Prompt(1, mask=filled(red_box(2)))])
-    [uncorrected], [corrected] = plain.step(frame(3)), tracker.step(frame(3))
-    assert overlap(corrected.mask, red_box(3)) > overlap(uncorrected.mask, red_box(3))
+    for index in (3, 4, 5):
+        [uncorrected], [corrected] = plain.step(frame(index)), tracker.step(frame(index))
+    assert overlap(corrected.mask, red_box(5)) > overlap(uncorrected.mask, red_box(5))
     assert [e.index for e in tracker.snapshot()[1].bank.entries if e.prompted] == [0, 2]
 
 
