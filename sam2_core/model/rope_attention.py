@@ -71,6 +71,34 @@ def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
     return turned.flatten(-2).flatten(2, 3)
 
 
+SCORES_AT_ONCE = 2**22
+"""How many attention scores are held at a time: 16 MiB, what a processor's cache takes."""
+
+
+def weigh(q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None) -> Tensor:
+    """Single-head attention to values that have not been projected yet.
+
+    Weights add up to one, so a linear projection may follow the weighted sum as well as precede it. Where
+    values are narrower than their projection, that saves most of the second matrix product.
+
+    Args:
+        q: (B, N, D).
+        k: (B, M, D).
+        v: (B, M, E).
+        visible: bool (B, M), the keys that may be looked at; None: all.
+
+    Returns: (B, N, E).
+    """
+    scaled = q * q.shape[2] ** -0.5
+    sums = []
+    for part in scaled.split(max(1, SCORES_AT_ONCE // (k.shape[0] * k.shape[1])), dim=1):
+        scores = part @ k.transpose(1, 2)
+        if visible is not None:
+            scores = scores.masked_fill(~visible[:, None], -torch.inf)
+        sums.append(scores.softmax(dim=2) @ v)
+    return torch.cat(sums, dim=1)
+
+
 class RoPEAttention(Attention):
     """Attention whose queries and keys are turned by their place in the image.
 
@@ -104,11 +132,15 @@ class RoPEAttention(Attention):
 
         Returns: (B, N, C).
         """
-        q, k, v = self.split(self.q_proj(q)), self.split(self.k_proj(k)), self.split(self.v_proj(v))
+        q, k = self.split(self.q_proj(q)), self.split(self.k_proj(k))
         placed = k.shape[2] - placeless
         q = rotate(q, self.cosines, self.sines).expand(k.shape[0], -1, -1, -1)
         turned = rotate(k[:, :, :placed], self.cosines, self.sines)
         k = torch.cat((turned, k[:, :, placed:]), dim=2) if placeless else turned
-        mask = None if visible is None else visible[:, None, None, :]
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return self.out_proj(attended.transpose(1, 2).flatten(2))
+        if self.heads == 1 and v.shape[2] < k.shape[3] and v.device.type == "cpu":
+            attended = self.v_proj(weigh(q[:, 0], k[:, 0], v, visible))
+        else:
+            v = self.split(self.v_proj(v))
+            mask = None if visible is None else visible[:, None, None, :]
+            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+        return self.out_proj(attended)
