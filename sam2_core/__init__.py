@@ -5,6 +5,7 @@ from .configs import MODELS, MemoryConfig
 from .image_predictor import ImagePredictor
 from .live import LiveResult, LiveStatistics, LiveTracker, Worker
 from .loading import load_model
+from .mask_generator import MaskGenerator
 from .prompts import Prompt, PromptError
 from .tracker import Track, Tracker
 
@@ -15,6 +16,7 @@ __all__ = [
     "LiveResult",
     "LiveStatistics",
     "LiveTracker",
+    "MaskGenerator",
     "MemoryConfig",
     "Prompt",
     "PromptError",

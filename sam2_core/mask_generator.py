@@ -21,10 +21,9 @@ from .crops import Crop, build_point_grid, crops_of
 from .masks import BoolMask, RunLengths, decode_rle, encode_rle, mask_to_box, run_lengths
 from .model import SAM2, VisionFeatures
 from .preprocessing import check_image, enlarge, preprocess
+from .tracker import PREVIOUS_LOGIT_LIMIT
 
 OUTPUT_MODES = ("binary_mask", "uncompressed_rle", "coco_rle")
-PREVIOUS_LOGIT_LIMIT = 32.0
-"""Logits that go back in as a mask prompt are clamped to this (SAM 2's constant)."""
 FILLED_LOGIT = 10.0
 """How far beyond the threshold filled holes and removed specks are put (SAM 2's constant)."""
 

@@ -122,7 +122,8 @@ def _object_id(value: Any) -> int | None:
 
 def _floats(values: Any, what: str, form: str) -> NDArray[np.float32]:
     try:
-        array = np.array(values, np.float32)
+        with np.errstate(over="ignore"):  # too large a number becomes infinite, and is refused as such
+            array = np.array(values, np.float32)
     except (TypeError, ValueError) as error:
         raise PromptError(f"{what} can't be read as numbers ({error}): give {form}") from None
     if not np.isfinite(array).all():
