@@ -211,8 +211,8 @@ class MaskGenerator:
         self, vision: VisionFeatures, points: Tensor, previous: Tensor | None, several: bool
     ) -> tuple[Tensor, Tensor]:
         """Points (B, 1, 2) -> logits (B, K, h, w) and predicted IoU (B, K)."""
-        embedding = self.model.without_memory(vision).expand(len(points), -1, -1, -1)
         labels = torch.ones(points.shape[:2], dtype=torch.int32, device=points.device)
+        embedding = self.model.begin(vision, points, labels).expand(len(points), -1, -1, -1)
         decoded = self.model.raw_masks(embedding, vision.high_resolution, points, labels, previous)
         return self.model.choose(decoded, several)
 

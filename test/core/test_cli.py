@@ -103,8 +103,11 @@ def test_track_writes_overlay_masks_run_lengths_and_boxes(tmp_path: Path) -> Non
 def test_track_follows_several_objects_and_starts_each_in_its_own_frame(tmp_path: Path) -> None:
     source = write_folder(tmp_path / "frames")
     save_palette_png(tmp_path / "first.png", picture(2)[1].astype(np.uint8))
+    corner = np.zeros(SHAPE, np.uint8)
+    corner[2:20, 2:20] = 1
+    save_palette_png(tmp_path / "second.png", corner)
     prompts = ["--frame", 2, "--object", 7, "--mask", tmp_path / "first.png"]
-    prompts += ["--frame", 5, "--object", 9, "--box", "2,2,20,20"]
+    prompts += ["--frame", 5, "--object", 9, "--mask", tmp_path / "second.png"]
     assert sam2("track", source, "--masks", tmp_path / "masks", "--max-frames", 7, *prompts) == 0
     seen = [set(np.unique(load_id_image(path))) - {0} for path in sorted((tmp_path / "masks").iterdir())]
     assert seen[:2] == [set(), set()], "nothing is tracked before the first prompt"

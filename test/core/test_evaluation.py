@@ -154,7 +154,8 @@ def test_a_broken_frame_is_named(model: SAM2, mose: Path) -> None:
 
 
 def test_the_embedded_model_tracks_a_real_video(model: SAM2) -> None:
-    if not os.environ.get("SAM2_DATA"):
+    folder = Path(os.environ.get("SAM2_DATA", "")) / "davis2016-dev"
+    if not folder.is_dir():
         pytest.skip("SAM2_DATA names no folder with davis2016-dev")
-    (sequence,) = find_sequences(Path(os.environ["SAM2_DATA"]) / "davis2016-dev", ["car-shadow"])
+    (sequence,) = find_sequences(folder, ["car-shadow"])
     assert evaluate_sequence(model, sequence, "mask").score.jf > 0.8
