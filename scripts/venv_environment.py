@@ -52,6 +52,15 @@ def activate() -> None:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-# Only in this environment's own interpreter: a program that embeds Python has no command line to repeat.
-if sys.platform == "linux" and sys.executable and sys.prefix != sys.base_prefix:
+def wanted() -> bool:
+    """Whether this start of the interpreter is one to set up."""
+    # A program that embeds Python has no command line to repeat.
+    if not sys.executable or sys.prefix == sys.base_prefix:
+        return False
+    # The set-up scripts below INSTALL_BASE ask this Python what the shell that sources them still lacks: they
+    # have to see that shell's own environment.
+    return not any("_local_setup_util" in argument for argument in sys.orig_argv[1:3])
+
+
+if wanted():
     activate()

@@ -206,6 +206,14 @@ def test_the_environment_needs_nothing_sourced(tmp_path: Path) -> None:
     run(sys.executable, "-c", script, cwd=tmp_path, environment={"HOME": str(tmp_path)})
 
 
+def test_sourcing_the_interfaces_works_as_well(tmp_path: Path) -> None:
+    script = f". {ROOT}/install/setup.sh && echo $AMENT_PREFIX_PATH && echo $LD_LIBRARY_PATH"
+    environment = {"PATH": os.environ["PATH"]}
+    prefixes, libraries = run("sh", "-c", script, cwd=tmp_path, environment=environment).splitlines()
+    assert f"{ROOT}/install/sam2_msgs" in prefixes.split(":")
+    assert f"{ROOT}/install/sam2_msgs/lib" in libraries.split(":")
+
+
 # --- setting up
 
 
