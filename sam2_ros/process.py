@@ -76,6 +76,9 @@ def run(make_node: Callable[[Callable[[], None]], Any], args: list[str] | None =
     thread.join(CLOSE_SECONDS)
     node.destroy_node()
     rclpy.try_shutdown()
+    # While the interpreter ends it would fall back to dying of a signal that came too late to matter.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     return code
 
 

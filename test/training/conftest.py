@@ -13,9 +13,13 @@ from training.photos import Photo, write_photo_list
 
 SIDE = 96
 
-# What is trained here is tiny: threads would only wait for one another. OpenCV's own do not survive a fork.
-torch.set_num_threads(1)
-cv2.setNumThreads(1)
+cv2.setNumThreads(1)  # OpenCV's own threads do not survive a fork
+
+
+@pytest.fixture(autouse=True)
+def one_thread(two_threads: None) -> None:
+    """What is trained here is tiny: threads would only wait for one another."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
