@@ -212,7 +212,7 @@ class MaskGenerator:
     ) -> tuple[Tensor, Tensor]:
         """Points (B, 1, 2) -> logits (B, K, h, w) and predicted IoU (B, K)."""
         labels = torch.ones(points.shape[:2], dtype=torch.int32, device=points.device)
-        embedding = self.model.begin(vision, points, labels).expand(len(points), -1, -1, -1)
+        embedding = self.model.without_memory(vision).expand(len(points), -1, -1, -1)
         decoded = self.model.raw_masks(embedding, vision.high_resolution, points, labels, previous)
         return self.model.choose(decoded, several)
 
