@@ -9,6 +9,8 @@ TESTS ?= test
 
 VENV := .venv
 export SAM2_DATA ?= $(abspath $(DATA))
+# Threads that wait for one another sleep: spinning, they stall for milliseconds where other programs want the cores.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: help setup demo test lint train clean
 

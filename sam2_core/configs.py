@@ -15,7 +15,7 @@ class MemoryConfig:
         memory_frames: how many images back the spatial memory reaches.
         object_pointers: pointers reach back `object_pointers - 1` images; those of prompted images stay as
             long as the image does.
-        policy: name of the rule that chooses what is kept, see `sam2_core.memory`.
+        policy: name of the rule that chooses what is kept, see `sam2_core.memory_policies`.
 
     Raises:
         ValueError: a number is out of range.

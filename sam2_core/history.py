@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .memory import unique_bytes
+from .memory_entry import unique_bytes
 from .prompts import PromptError
 from .tracker import ImageFeatures, ObjectState
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from .configs import MemoryConfig
 from .masks import mask_to_box
-from .memory import MemoryBank, MemoryEntry, Selection, unique_bytes
+from .memory import MemoryBank
+from .memory_entry import MemoryEntry, Selection, unique_bytes
 from .model import SAM2, MaskOutput, VisionFeatures
 from .preprocessing import enlarge, mask_input, preprocess
 from .prompts import MAX_OBJECT_ID, Prompt, PromptError

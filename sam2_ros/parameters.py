@@ -100,7 +100,7 @@ def _models() -> Sequence[str]:
 
 
 def _policies() -> Sequence[str]:
-    from sam2_core.memory import POLICIES
+    from sam2_core.memory_policies import POLICIES
 
     return list(POLICIES)
 

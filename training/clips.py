@@ -55,7 +55,7 @@ class ClipSettings:
     video: float = 0.25
     extra: tuple[float, ...] = (0.6, 0.35, 0.15)
     copy: float = 0.3
-    absence: float = 0.2
+    absence: float = 0.3
 
 
 @dataclass

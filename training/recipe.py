@@ -51,8 +51,8 @@ MASKS_FIRST = (("mask", 0.5), ("box", 0.25), ("point", 0.25))
 STAGES = (
     Stage("small", BatchSettings(clips=4, frames=3, size=160, kinds=MASKS_FIRST), 1200),
     Stage("medium", BatchSettings(clips=3, frames=3, size=256, kinds=MASKS_FIRST), 1200, rate=4e-4),
-    Stage("long", BatchSettings(clips=2, frames=5, size=256), 1200, 3e-4, 0.5e-4, frozen_blocks=5),
-    Stage("finish", BatchSettings(clips=1, frames=6, size=320), 400, 1e-4, 0.15e-4, frozen_blocks=5),
+    Stage("long", BatchSettings(clips=2, frames=5, size=256), 4000, 3e-4, 0.6e-4),
+    Stage("finish", BatchSettings(clips=2, frames=5, size=320), 1200, 1e-4, 0.2e-4),
     # answering prompts, on single frames; what tracks stays as it is
     Stage(
         "prompts",

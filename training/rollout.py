@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sam2_core.model.sam2 import SAM2, MaskOutput, VisionFeatures
 from sam2_core.tracker import PREVIOUS_LOGIT_LIMIT
 from training.prompts import PromptBatch
+
+SLIP_SHARE = 0.25
+"""Chance that what is remembered of a frame is wrong in one place, so that mistakes do not breed mistakes."""
+
+SLIP_LOGIT = 8.0
 
 
 @dataclass(frozen=True)
@@ -68,13 +74,9 @@ def begin(model: SAM2, vision: VisionFeatures, prompts: PromptBatch, masks: Tens
     """
     if prompts.kind == "mask":
         return model.from_mask(vision, masks[:, None].float())
-    return model.decode(
-        model.without_memory(vision),
-        vision.high_resolution,
-        prompts.points,
-        prompts.labels,
-        several=prompts.several,
-    )
+    embedding = model.begin(vision, prompts.points, prompts.labels)
+    several = prompts.several and not model.config.look_up_clicks
+    return model.decode(embedding, vision.high_resolution, prompts.points, prompts.labels, several=several)
 
 
 def correct(model: SAM2, vision: VisionFeatures, output: MaskOutput, prompts: PromptBatch) -> MaskOutput:
@@ -87,7 +89,7 @@ def correct(model: SAM2, vision: VisionFeatures, output: MaskOutput, prompts: Pr
         prompts: Clicks, see `correcting_clicks`.
     """
     previous = output.logits.detach().clamp(-PREVIOUS_LOGIT_LIMIT, PREVIOUS_LOGIT_LIMIT)
-    embedding = model.without_memory(vision)
+    embedding = model.begin(vision, prompts.points, prompts.labels)
     return model.decode(embedding, vision.high_resolution, prompts.points, prompts.labels, previous)
 
 
@@ -119,13 +121,37 @@ def follow(model: SAM2, vision: VisionFeatures, past: list[Remembered]) -> MaskO
     return model.decode(embedding, vision.high_resolution)
 
 
-def roll_out(model: SAM2, batch: ClipBatch, features: VisionFeatures) -> list[MaskOutput]:
+def slip(logits: Tensor, rng: np.random.Generator) -> Tensor:
+    """Masks (N, 1, H, W), some of them with a blotch added or a piece missing, as a tracker's mistakes."""
+    height, width = logits.shape[-2:]
+    rows, columns = torch.arange(height)[:, None], torch.arange(width)[None]
+    slipped = []
+    for mask in logits:
+        if rng.random() < SLIP_SHARE:
+            x, y = rng.uniform(0, width), rng.uniform(0, height)
+            inside = (mask[0] > 0).nonzero()
+            side = -SLIP_LOGIT
+            if len(inside) == 0 or rng.random() < 0.5:
+                side = SLIP_LOGIT
+            else:
+                y, x = inside[rng.integers(len(inside))].tolist()
+            radius = rng.uniform(0.05, 0.25, 2) * (width, height)
+            blotch = ((columns - x) / radius[0]) ** 2 + ((rows - y) / radius[1]) ** 2 < 1
+            mask = torch.where(blotch, torch.tensor(side), mask)
+        slipped.append(mask)
+    return torch.stack(slipped)
+
+
+def roll_out(
+    model: SAM2, batch: ClipBatch, features: VisionFeatures, rng: np.random.Generator | None = None
+) -> list[MaskOutput]:
     """Track all objects through their clips.
 
     Args:
         model: The model.
         batch: Clips and prompts.
         features: Of all frames, from `encode_clips`.
+        rng: Makes slips in what is remembered after the first frame, see `slip`; None: none.
 
     Returns: One output per frame.
     """
@@ -140,6 +166,7 @@ def roll_out(model: SAM2, batch: ClipBatch, features: VisionFeatures) -> list[Ma
             output = follow(model, vision, past)
         outputs.append(output)
         if t + 1 < frames:
-            memory = model.encode_memory(vision, output.logits, output.presence_logit, binarise=t == 0)
+            shown = slip(output.logits, rng) if rng is not None and t else output.logits
+            memory = model.encode_memory(vision, shown, output.presence_logit, binarise=t == 0)
             past.append(Remembered(memory, vision.appearance, output.pointer))
     return outputs

@@ -53,7 +53,7 @@ def clip_loss(
     """
     frames = batch.images.shape[1]
     features = encode_clips(model, batch.images)
-    outputs = roll_out(model, batch, features)
+    outputs = roll_out(model, batch, features, rng)
     figures: dict[str, float] = {}
     total = torch.zeros(())
     count = 0

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scene import red_box
 
 from sam2_core import MemoryConfig, Prompt, Tracker
-from sam2_core.memory import MemoryBank, MemoryEntry
+from sam2_core.memory import MemoryBank
+from sam2_core.memory_entry import MemoryEntry
 from sam2_core.model import SAM2
 
 Frames = Callable[[int], NDArray[np.uint8]]

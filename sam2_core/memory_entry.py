@@ -1,0 +1,64 @@
+"""What one image leaves of one object, and what a later image sees of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryEntry:
+    """What one image left of one object.
+
+    Attributes:
+        index: number of the image among the processed ones.
+        prompted: a person said in this image where the object is.
+        pointer: (C,) object pointer.
+        features: (h w, memory_channels) spatial memory; None once only the pointer is kept.
+        appearance: (h w, memory_channels) appearance keys of the image, shared by its objects, or None.
+        quality: predicted IoU of the mask, 0 to 1.
+        presence: probability that the object is in the image.
+    """
+
+    index: int
+    prompted: bool
+    pointer: Tensor
+    features: Tensor | None
+    appearance: Tensor | None
+    quality: float
+    presence: float
+
+    def pointer_only(self) -> MemoryEntry:
+        """The entry without its spatial memory."""
+        return replace(self, features=None, appearance=None) if self.features is not None else self
+
+    def tensors(self) -> list[Tensor]:
+        """Everything that occupies memory."""
+        return [t for t in (self.pointer, self.features, self.appearance) if t is not None]
+
+
+Entries = tuple[MemoryEntry, ...]
+
+
+class Selection(NamedTuple):
+    """What an image sees of the past.
+
+    Attributes:
+        spatial: pairs of slot and entry; slot 0 is a prompted image, else how many images ago.
+        pointers: pairs of distance and entry; distances in images, not yet divided by anything.
+    """
+
+    spatial: list[tuple[int, MemoryEntry]]
+    pointers: list[tuple[int, MemoryEntry]]
+
+
+def unique_bytes(tensors: Iterable[Tensor]) -> int:
+    """Bytes that these tensors occupy together; what they share counts once."""
+    storages = {}
+    for tensor in tensors:
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+    return sum(storages.values())
