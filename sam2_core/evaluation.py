@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .configs import MemoryConfig
 from .datasets import DatasetError, VideoSequence
 from .masks import BoolMask, composite, mask_to_box
 from .metrics import ObjectScores, Score
@@ -77,6 +78,7 @@ def evaluate_sequence(
     prompt: str = "mask",
     save_to: Path | None = None,
     progress: Callable[[], object] = lambda: None,
+    memory: MemoryConfig | None = None,
 ) -> SequenceResult:
     """Tracks one sequence's objects online and scores them.
 
@@ -86,11 +88,12 @@ def evaluate_sequence(
         prompt: what is shown of an object: its `mask`, that mask's `box`, or one `point`, see `make_prompt`.
         save_to: folder for the predicted masks, in the layout of the annotations; None: they are not kept.
         progress: called after every frame.
+        memory: what to remember; None: the model's own settings.
 
     Raises:
         DatasetError: a frame can't be read, or an annotation has another size.
     """
-    tracker = Tracker(model)
+    tracker = Tracker(model, memory)
     scores = ObjectScores()
     prompted: set[int] = set()
     seconds = 0.0

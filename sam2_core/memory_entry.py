@@ -21,6 +21,12 @@ class MemoryEntry:
         appearance: (h w, memory_channels) appearance keys of the image, shared by its objects, or None.
         quality: predicted IoU of the mask, 0 to 1.
         presence: probability that the object is in the image.
+        area: pixels of the low-resolution mask; 0, too, where the policy asks for no judgement.
+        motion: IoU of the mask's box with the box that the object's motion led to expect; None where the
+            policy does not ask or nothing could be expected yet.
+        rivalry: smallest IoU of the mask's box with the box that it would have together with something else
+            that was taken for the object, see `judgement.rivalry`; 1 where there is nothing.
+        anchor: kept, like a prompted image, because a distractor was told apart in it.
     """
 
     index: int
@@ -30,6 +36,10 @@ class MemoryEntry:
     appearance: Tensor | None
     quality: float
     presence: float
+    area: int = 0
+    motion: float | None = None
+    rivalry: float = 1.0
+    anchor: bool = False
 
     def pointer_only(self) -> MemoryEntry:
         """The entry without its spatial memory."""

@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .configs import MemoryConfig
+from .judgement import judge, prefer_expected
 from .masks import mask_to_box
 from .memory import MemoryBank
 from .memory_entry import MemoryEntry, Selection, unique_bytes
+from .memory_policies import POLICIES
 from .model import SAM2, MaskOutput, VisionFeatures
+from .motion import BoxMotion
 from .preprocessing import enlarge, mask_input, preprocess
 from .prompts import MAX_OBJECT_ID, Prompt, PromptError
 
@@ -71,12 +74,14 @@ class ObjectState:
         bank: its memory.
         index: number of the image it was last seen to.
         logits: (1, 1, h, w) its mask logits in that image.
+        motion: how its box moves, in pixels of the low-resolution mask; None where the policy does not ask.
     """
 
     label: str
     bank: MemoryBank
     index: int
     logits: Tensor
+    motion: BoxMotion | None
 
     def tensors(self) -> list[Tensor]:
         """Everything that occupies memory."""
@@ -120,6 +125,7 @@ class Tracker:
                 f"give 0 to {slots}"
             )
         MemoryBank(self.memory)  # an unknown policy is refused here, not at the first prompt
+        self._policy = POLICIES[self.memory.policy]
         self._objects: dict[int, ObjectState] = {}
         self._index = -1
 
@@ -203,7 +209,9 @@ class Tracker:
                 several=self.model.wants_candidates(0, begins=False),
             )
             for row, object_id in enumerate(group):
-                results[object_id] = _row(output, row)
+                results[object_id] = prefer_expected(
+                    self.model, _row(output, row), self._objects[object_id].motion, self._policy
+                )
                 if object_id in asked:
                     results[object_id] = self._answer(
                         features, asked[object_id], embedding[row : row + 1], output.logits[row : row + 1]
@@ -389,6 +397,7 @@ class Tracker:
             prompt, old = asked.get(object_id), self._objects.get(object_id)
             afresh = old is None or (prompt is not None and prompt.restart)
             bank = MemoryBank(self.memory) if afresh or old is None else old.bank
+            judged = judge(output, None if afresh or old is None else old.motion, self._policy, prompted)
             entry = MemoryEntry(
                 now,
                 prompted,
@@ -397,9 +406,14 @@ class Tracker:
                 appearance,
                 float(output.quality[0]),
                 float(output.presence_logit[0, 0].sigmoid()),
+                judged.area,
+                judged.motion,
+                judged.rivalry,
             )
             label = (prompt.label if prompt is not None else "") or (old.label if old is not None else "")
-            states[object_id] = ObjectState(label, bank.with_entry(entry), now, output.logits.clone())
+            states[object_id] = ObjectState(
+                label, bank.with_entry(entry), now, output.logits.clone(), judged.track
+            )
         return states
 
     def _track(self, object_id: int, output: MaskOutput, features: ImageFeatures) -> Track:

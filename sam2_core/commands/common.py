@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..configs import MODELS
+from ..configs import MODELS, MemoryConfig
 from ..loading import choose_device, load_model
+from ..memory_policies import POLICIES
 from ..model import SAM2
 
 
@@ -35,6 +36,38 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps; default: %(default)s")
     group.add_argument("--threads", type=positive, metavar="N", help="CPU threads; default: PyTorch's choice")
+
+
+def add_memory_options(parser: argparse.ArgumentParser) -> None:
+    """Declares the options that `memory_config` reads."""
+    group = parser.add_argument_group(
+        "memory", "what a tracker keeps of an object's past; default: the model's own"
+    )
+    group.add_argument("--memory-policy", choices=list(POLICIES), help="which images are kept")
+    for name, what in (
+        ("prompted-frames", "prompted images that are kept"),
+        ("memory-frames", "how many others"),
+        ("object-pointers", "how far back object pointers reach, in images"),
+    ):
+        group.add_argument(f"--{name}", type=int, metavar="N", help=what)
+
+
+def memory_config(options: argparse.Namespace, model: SAM2) -> MemoryConfig:
+    """The model's own memory settings, changed as the options say.
+
+    Raises:
+        CommandError: a number is out of range.
+    """
+    given = {
+        "policy": options.memory_policy,
+        "prompted_frames": options.prompted_frames,
+        "memory_frames": options.memory_frames,
+        "object_pointers": options.object_pointers,
+    }
+    try:
+        return replace(model.config.memory, **{k: v for k, v in given.items() if v is not None})
+    except ValueError as error:
+        raise CommandError(str(error)) from error
 
 
 def load(options: argparse.Namespace, untrained: bool = False) -> SAM2:

@@ -13,7 +13,7 @@ from ..checkpoints import require_checkpoint
 from ..datasets import find_sequences
 from ..evaluation import PROMPTS, SequenceResult, Summary, evaluate_sequence
 from ..metrics import Score
-from .common import CommandError, add_model_options, load
+from .common import CommandError, add_memory_options, add_model_options, load, memory_config
 
 RECORD = "evaluation.json"
 """File in the folder of saved masks that tells what is done, so that the next run goes on there."""
@@ -46,6 +46,7 @@ def add(commands: Any) -> None:
         "run again after an interruption, finished sequences are not repeated",
     )
     add_model_options(parser)
+    add_memory_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -66,7 +67,9 @@ def run(options: argparse.Namespace) -> None:
                 bar.update(done[sequence.name].frames)
             else:
                 folder = options.save_masks / sequence.name if options.save_masks else None
-                done[sequence.name] = evaluate_sequence(model, sequence, options.prompt, folder, bar.update)
+                done[sequence.name] = evaluate_sequence(
+                    model, sequence, options.prompt, folder, bar.update, memory_config(options, model)
+                )
                 _write_record(options, done)
             results.append(done[sequence.name])
     report = scores_as_dict(results)
@@ -125,6 +128,12 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
         "model": options.model,
         "weights": [str(weights.resolve()), weights.stat().st_size],
         "image_size": options.image_size,
+        "memory": [
+            options.memory_policy,
+            options.prompted_frames,
+            options.memory_frames,
+            options.object_pointers,
+        ],
         "prompt": options.prompt,
         "single_object": options.single_object,
         "folder": str(options.folder.resolve()),

@@ -22,7 +22,7 @@ from ..prompts import Prompt, PromptError
 from ..sources import Frame, Source, open_source
 from ..tracker import Track, Tracker
 from ..window import ask_prompts
-from .common import CommandError, add_model_options, load, positive
+from .common import CommandError, add_memory_options, add_model_options, load, memory_config, positive
 from .image import segment
 
 
@@ -96,6 +96,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--max-frames", type=positive, metavar="N", help="stop after so many frames")
     add_model_options(parser)
+    add_memory_options(parser)
     parser.set_defaults(run=run, script=None)
 
 
@@ -107,7 +108,8 @@ def run(options: argparse.Namespace) -> None:
         raise CommandError(f"--alpha {options.alpha} is not between 0 and 1")
     source = open_source(options.source)
     try:
-        tracker = Tracker(load(options))
+        model = load(options)
+        tracker = Tracker(model, memory_config(options, model))
         guide = Guide(script, drawn, ImagePredictor(tracker.model), options.alpha)
         with ExitStack() as stack:
             outputs = _open_outputs(options, source)

@@ -52,7 +52,7 @@ class VisionFeatures:
 
 
 class MaskOutput(NamedTuple):
-    """One mask for each of B objects, and what the memory needs with it."""
+    """One mask for each of B objects, what the memory needs with it, and what it was chosen from."""
 
     logits: Tensor  # (B, 1, 4 h, 4 w)
     quality: Tensor  # (B,) predicted IoU
@@ -60,6 +60,7 @@ class MaskOutput(NamedTuple):
     presence_logit: Tensor  # (B, 1)
     candidates: Tensor  # (B, K, 4 h, 4 w) all masks to choose from
     candidate_quality: Tensor  # (B, K)
+    candidate_tokens: Tensor  # (B, K, C) the decoder's tokens of these masks
 
 
 class SAM2(nn.Module):
@@ -372,17 +373,26 @@ class SAM2(nn.Module):
         present = decoded.presence_logit > 0
         if self.config.gate_by_presence:
             logits = torch.where(present[..., None, None], logits, ABSENT_LOGIT)
-        best = quality.argmax(dim=1, keepdim=True)
-        token = decoded.tokens[:, :1]
-        if several:
-            token = torch.take_along_dim(decoded.tokens[:, 1:], best[..., None], 1)
+        tokens = decoded.tokens[:, 1:] if several else decoded.tokens[:, :1]
+        return self._picked(quality.argmax(dim=1), decoded.presence_logit, logits, quality, tokens)
+
+    def pick(self, output: MaskOutput, index: Tensor) -> MaskOutput:
+        """The same answer with other candidates chosen; index (B,)."""
+        return self._picked(index, output.presence_logit, *output[-3:])
+
+    def _picked(
+        self, index: Tensor, presence_logit: Tensor, logits: Tensor, quality: Tensor, tokens: Tensor
+    ) -> MaskOutput:
+        index = index[:, None]
+        token = torch.take_along_dim(tokens, index[..., None], 1)[:, 0]
         return MaskOutput(
-            torch.take_along_dim(logits, best[..., None, None], 1),
-            quality.gather(1, best)[:, 0],
-            self._pointer(token[:, 0], present),
-            decoded.presence_logit,
+            torch.take_along_dim(logits, index[..., None, None], 1),
+            quality.gather(1, index)[:, 0],
+            self._gate(self.obj_ptr_proj(token), presence_logit > 0),
+            presence_logit,
             logits,
             quality,
+            tokens,
         )
 
     def from_mask(self, vision: VisionFeatures, mask: Tensor) -> MaskOutput:
@@ -401,13 +411,10 @@ class SAM2(nn.Module):
         present = mask.flatten(1).any(dim=1, keepdim=True)
         pointer = self._gate(seen.pointer, present)
         quality = mask.new_ones(len(mask))
-        return MaskOutput(
-            logits, quality, pointer, MASK_SCALE * present + MASK_BIAS, logits, quality[:, None]
-        )
-
-    def _pointer(self, token: Tensor, present: Tensor) -> Tensor:
-        """Object pointer (B, C) from a mask token (B, C) and whether the object is there (B, 1)."""
-        return self._gate(self.obj_ptr_proj(token), present)
+        presence_logit = MASK_SCALE * present + MASK_BIAS
+        tokens = seen.candidate_tokens[:, :1]
+        return MaskOutput(logits, quality, pointer, presence_logit, logits, quality[:, None], tokens)
 
     def _gate(self, pointer: Tensor, present: Tensor) -> Tensor:
+        """Object pointers (B, C); where a gating model finds no object (B, 1), the one for that."""
         return torch.where(present, pointer, self.no_obj_ptr) if self.config.gate_by_presence else pointer
