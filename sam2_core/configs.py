@@ -80,6 +80,19 @@ class PreprocessingConfig:
 
 
 @dataclass(frozen=True)
+class EverythingConfig:
+    """How a model is asked for every mask of a picture, see `MaskGenerator.for_model`.
+
+    The defaults are SAM's. What a good mask is, is said by the model's own scores, and these differ.
+    """
+
+    points_per_side: int = 32
+    pred_iou_thresh: float = 0.8
+    stability_score_thresh: float = 0.95
+    multimask_output: bool = True
+
+
+@dataclass(frozen=True)
 class SAM2Config:
     """A whole model.
 
@@ -100,6 +113,7 @@ class SAM2Config:
         multimask_tracking: images without a prompt get three candidate masks, too.
         stable_single_mask: an unstable single mask gives way to the best of the three.
         memory: the model's own memory settings.
+        everything: the model's own settings for finding every mask.
     """
 
     image_size: int
@@ -120,6 +134,7 @@ class SAM2Config:
     multimask_tracking: bool = True
     stable_single_mask: bool = True
     memory: MemoryConfig = field(default_factory=MemoryConfig)
+    everything: EverythingConfig = field(default_factory=EverythingConfig)
 
     def __post_init__(self) -> None:
         if self.image_size < 64 or self.image_size > 4096 or self.image_size % 32:
@@ -159,6 +174,9 @@ _NANO = SAM2Config(
     multimask_tracking=False,
     stable_single_mask=False,
     memory=MemoryConfig(prompted_frames=4, memory_frames=3, object_pointers=4),
+    everything=EverythingConfig(
+        points_per_side=16, pred_iou_thresh=0.5, stability_score_thresh=0.7, multimask_output=False
+    ),
 )
 
 

@@ -8,7 +8,7 @@ The options, their defaults and the results are those of SAM's automatic mask ge
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import cv2
@@ -54,6 +54,8 @@ class Candidate:
 @dataclass
 class MaskGenerator:
     """Finds the masks of everything in a picture.
+
+    The defaults are SAM's; `MaskGenerator.for_model` takes those of the model.
 
     Attributes:
         model: from `load_model`.
@@ -123,6 +125,19 @@ class MaskGenerator:
             raise ValueError(
                 f"{len(self._grids)} point_grids are too few for {self.crop_n_layers} layers of crops"
             )
+
+    @classmethod
+    def for_model(cls, model: SAM2, **options: Any) -> MaskGenerator:
+        """A generator with the model's own settings (`SAM2Config.everything`) instead of SAM's defaults.
+
+        Args:
+            model: from `load_model`.
+            options: what is to be otherwise, by the names above.
+        """
+        own = asdict(model.config.everything)
+        if options.get("point_grids") is not None:
+            own["points_per_side"] = None
+        return cls(model, **{**own, **options})
 
     @torch.inference_mode()
     def generate(self, image: NDArray[np.uint8]) -> list[dict[str, Any]]:
@@ -212,7 +227,7 @@ class MaskGenerator:
     ) -> tuple[Tensor, Tensor]:
         """Points (B, 1, 2) -> logits (B, K, h, w) and predicted IoU (B, K)."""
         labels = torch.ones(points.shape[:2], dtype=torch.int32, device=points.device)
-        embedding = self.model.without_memory(vision).expand(len(points), -1, -1, -1)
+        embedding = self.model.begin(vision, points, labels).expand(len(points), -1, -1, -1)
         decoded = self.model.raw_masks(embedding, vision.high_resolution, points, labels, previous)
         return self.model.choose(decoded, several)
 
@@ -248,7 +263,7 @@ class MaskGenerator:
     def _stability(self, logits: NDArray[np.float32]) -> float:
         strict = np.count_nonzero(logits > self.mask_threshold + self.stability_score_offset)
         generous = np.count_nonzero(logits > self.mask_threshold - self.stability_score_offset)
-        return strict / generous if generous else float("nan")
+        return float(strict / generous) if generous else float("nan")
 
 
 def without_small_regions(logits: NDArray[np.float32], largest: int) -> NDArray[np.float32]:
@@ -271,16 +286,17 @@ def _without_duplicates(
     candidates: list[Candidate], scores: list[float], threshold: float
 ) -> list[Candidate]:
     """Non-maximum suppression by boxes. Returns: those that stay, the highest score first."""
-    if not candidates:
-        return []
-    corners = np.array([candidate.box for candidate in candidates], np.float64)
-    boxes = np.concatenate((corners[:, :2], corners[:, 2:] - corners[:, :2]), axis=1)
+    ranked = [candidates[index] for index in np.argsort(-np.asarray(scores), kind="stable")]
+    boxes = [_corner_and_size(candidate.box) for candidate in ranked]
+    # A box without area (one row, one column, no pixel) overlaps nothing; OpenCV takes all of them for one.
+    flat = {index for index, (_, _, width, height) in enumerate(boxes) if not width * height}
+    solid = [index for index in range(len(ranked)) if index not in flat]
     # OpenCV takes positive scores only: places from the last to the first serve as well, and settle ties.
-    places = np.empty(len(candidates))
-    places[np.argsort(-np.asarray(scores), kind="stable")] = np.arange(len(candidates), 0, -1)
+    places = [float(len(ranked) - index) for index in solid]
     # Boxes that overlap by just the threshold both stay; OpenCV, in single precision, would waver there.
-    kept = cv2.dnn.NMSBoxes(boxes.tolist(), places.tolist(), 0.0, threshold + 1e-6)
-    return [candidates[int(index)] for index in np.asarray(kept).ravel()]
+    kept = cv2.dnn.NMSBoxes([boxes[index] for index in solid], places, 0.0, threshold + 1e-6)
+    stay = flat | {solid[int(index)] for index in np.asarray(kept).ravel()}
+    return [ranked[index] for index in sorted(stay)]
 
 
 def _corner_and_size(box: tuple[int, int, int, int]) -> list[int]:

@@ -40,7 +40,11 @@ def add_prompt_options(parser: argparse.ArgumentParser, video: bool = True) -> N
     options: list[tuple[str, str, str]] = [
         ("--object", "ID", "the following prompts are for this object, 1 to 255; default: 1"),
         ("--point", "X,Y[,0]", "a point on the object, in pixels; with 0: on the background"),
-        ("--box", "X0,Y0,X1,Y1", "a box around the object, in pixels"),
+        (
+            "--box",
+            "X0,Y0,X1,Y1",
+            "a box around the object, in pixels; where the object has one, around the next new object",
+        ),
         (
             "--mask",
             "FILE",
@@ -100,6 +104,8 @@ def script_from_options(recorded: Sequence[tuple[str, str]] | None, file: Path |
             parts[frame, object_id].points.append([x, y])
             parts[frame, object_id].labels.append(int(label[0]) if label else 1)
         elif option == "box":
+            if parts[frame, object_id].box is not None:
+                object_id = max(taken for _, taken in parts) + 1
             parts[frame, object_id].box = _numbers(text, "--box", (4,), "X0,Y0,X1,Y1")
         elif option == "label":
             parts[frame, object_id].label = text

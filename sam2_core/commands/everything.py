@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ..configs import MODELS
 from ..mask_generator import MaskGenerator
 from ..masks import decode_rle, overlay_all
 from ..sources import read_picture
@@ -50,19 +51,36 @@ def add(commands: Any) -> None:
     outputs.add_argument(
         "--alpha", type=float, default=0.5, help="weight of the colours; default: %(default)s"
     )
-    group = parser.add_argument_group("what to look for", "defaults: those of SAM")
+    group = parser.add_argument_group("what to look for", "defaults: those of SAM; sam2_nano has some own")
     for name, kind, text in OPTIONS:
-        flag = "--" + name.replace("_", "-")
         reader: Any = (
             positive if kind is int and name not in ("crop_n_layers", "min_mask_region_area") else kind
         )
-        group.add_argument(
-            flag, type=reader, metavar="N", default=getattr(MaskGenerator, name), help=f"{text}; %(default)s"
-        )
+        group.add_argument(_flag(name), type=reader, metavar="N", help=f"{text}; {_defaults(name)}")
     group.add_argument("--use-m2m", action="store_true", help="ask once more with each mask as the prompt")
-    group.add_argument("--single-mask", action="store_true", help="one mask per point instead of three")
+    group.add_argument(
+        "--multimask-output",
+        action=argparse.BooleanOptionalAction,
+        help=f"three masks per point instead of one; {_defaults('multimask_output')}",
+    )
     add_model_options(parser)
     parser.set_defaults(run=run)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _defaults(name: str) -> str:
+    """SAM's default of an option, and where models have their own, theirs."""
+    common = getattr(MaskGenerator, name)
+    own = {model: getattr(config.everything, name, common) for model, config in MODELS.items()}
+    others = [f"{model} {_text(value)}" for model, value in own.items() if value != common]
+    return ", ".join([_text(common), *others])
+
+
+def _text(value: float | bool) -> str:
+    return f"{value:g}" if not isinstance(value, bool) else "yes" if value else "no"
 
 
 def run(options: argparse.Namespace) -> None:
@@ -72,15 +90,10 @@ def run(options: argparse.Namespace) -> None:
     if not 0 <= options.alpha <= 1:
         raise CommandError(f"--alpha {options.alpha} is not between 0 and 1")
     image = read_picture(options.photo)
-    numbers = {name: getattr(options, name) for name, _, _ in OPTIONS}
+    names = (*(name for name, _, _ in OPTIONS), "multimask_output", "use_m2m")
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
     try:
-        generator = MaskGenerator(
-            load(options),
-            **numbers,
-            output_mode="coco_rle",
-            use_m2m=options.use_m2m,
-            multimask_output=not options.single_mask,
-        )
+        generator = MaskGenerator.for_model(load(options), **given, output_mode="coco_rle")
     except ValueError as error:
         raise CommandError(str(error)) from error
     begin = time.perf_counter()

@@ -103,7 +103,8 @@ def run(options: argparse.Namespace) -> None:
 
 
 def segment(predictor: ImagePredictor, prompts: Iterable[Prompt]) -> list[Segment]:
-    """The best mask for every prompt; a single click is answered by the best of three.
+    """The best mask for every prompt; a single click is answered by the best of three, where the model has
+    them for that.
 
     Args:
         predictor: its image is set.
@@ -114,7 +115,8 @@ def segment(predictor: ImagePredictor, prompts: Iterable[Prompt]) -> list[Segmen
         rough = (
             None if prompt.mask is None else rough_logits(prompt.mask, predictor.model.config.image_size // 4)
         )
-        several = prompt.points is not None and len(prompt.points) == 1 and prompt.box is None
+        one_click = prompt.points is not None and len(prompt.points) == 1 and prompt.box is None
+        several = one_click and predictor.model.wants_candidates(1, begins=True)
         masks, scores, logits = predictor.predict(prompt.points, prompt.labels, prompt.box, rough, several)
         best = int(scores.argmax())
         object_id = prompt.object_id if prompt.object_id is not None else number + 1

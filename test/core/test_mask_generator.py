@@ -12,6 +12,7 @@ import torch
 from pycocotools import mask as coco
 from reference_weights import reference_frame, reference_tensor
 from scene import blue_box, draw
+from skimage.data import coffee
 
 from sam2_core import MODELS
 from sam2_core.crops import build_point_grid, crops_of
@@ -20,7 +21,7 @@ from sam2_core.masks import decode_rle
 from sam2_core.model import SAM2
 
 REFERENCE = Path(__file__).parents[1] / "reference"
-LOOSE = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
+LOOSE = {"pred_iou_thresh": 0.0, "stability_score_thresh": 1e-3}  # all but empty masks
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +68,20 @@ def test_of_masks_with_nearly_the_same_box_only_the_best_stays(nano: SAM2) -> No
     boxes = [record["bbox"] for record in found]
     shared = coco.iou(np.array(boxes, float), np.array(boxes, float), [0] * len(boxes))
     assert np.triu(shared, 1).max() <= 0.7
+
+
+def test_masks_without_pixels_are_no_duplicates_of_one_another(nano: SAM2) -> None:
+    every = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0, "multimask_output": False}
+    generator = MaskGenerator(nano, points_per_side=2, mask_threshold=1000.0, **every)
+    assert [record["area"] for record in generator.generate(draw(0))] == [0, 0, 0, 0]
+
+
+def test_the_embedded_model_finds_the_things_of_a_photo_with_its_own_settings(nano: SAM2) -> None:
+    found = MaskGenerator.for_model(nano, points_per_side=8).generate(coffee())
+    assert len(found) >= 5
+    assert min(record["predicted_iou"] for record in found) > nano.config.everything.pred_iou_thresh
+    grid = [np.array([[0.5, 0.5]])]
+    assert MaskGenerator.for_model(nano, point_grids=grid).points_per_side is None
 
 
 def test_the_forms_of_output_say_the_same(nano: SAM2) -> None:

@@ -49,6 +49,17 @@ def test_object_and_frame_hold_until_the_next_one() -> None:
     assert made[40][0].box.tolist() == [5, 5, 9, 9]
 
 
+def test_a_second_box_begins_the_next_object() -> None:
+    ((first, second, third),) = script(
+        *("--box", "1,2,30,40", "--point", "9,9", "--object", "7", "--box", "5,5,9,9", "--box", "6,6,8,8"),
+        *("--point", "7,7"),
+    ).values()
+    assert [prompt.object_id for prompt in (first, second, third)] == [1, 7, 8]
+    assert first.points.tolist() == [[9, 9]]
+    assert second.points is None
+    assert (third.box.tolist(), third.points.tolist()) == ([6, 6, 8, 8], [[7, 7]])
+
+
 def test_nothing_said_makes_no_prompts() -> None:
     assert script() == {}
 
