@@ -6,20 +6,24 @@ DISTRO ?= kilted
 DATA ?= ../shared/data
 # What `make test` runs: files, folders or pytest's options.
 TESTS ?= test
+# How many camera images `make soak` takes.
+FRAMES ?= 10000
 
 VENV := .venv
 export SAM2_DATA ?= $(abspath $(DATA))
 # Threads that wait for one another sleep: spinning, they stall for milliseconds where other programs want the cores.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup demo test lint train clean
+.PHONY: help setup demo test soak lint train notebooks clean
 
 help:
 	@echo 'make setup   create .venv with everything, ROS 2 included, and build the interfaces (minutes; then cached)'
 	@echo 'make demo    track an object in a real video through the node; leaves pictures and figures in out/'
 	@echo 'make test    run all tests                 TESTS=test/core  only these'
+	@echo 'make soak    run the node on FRAMES=10000 images with every disorder; leaves figures in out/ (9 minutes)'
 	@echo 'make lint    ruff and mypy'
 	@echo 'make train   train the embedded model anew (see training/README.md)'
+	@echo 'make notebooks   make examples/*.ipynb from the scripts there'
 	@echo 'make clean   remove everything that these commands made'
 	@echo
 	@echo 'PYTHON=$(PYTHON)  DISTRO=$(DISTRO) (kilted or jazzy; where a ROS 2 is sourced, that is used)  DATA=$(DATA)'
@@ -33,6 +37,9 @@ demo: setup
 test: setup
 	@$(VENV)/bin/pytest $(TESTS)
 
+soak: setup
+	@PYTHONPATH=test $(VENV)/bin/python test/system/soak.py --frames $(FRAMES) --output out
+
 lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -41,6 +48,9 @@ lint: setup
 train: setup
 	@$(VENV)/bin/pip install -qq -c requirements/constraints.txt -r requirements/training.txt
 	$(VENV)/bin/python -m training.train $(TRAIN)
+
+notebooks: setup
+	@$(VENV)/bin/python scripts/make_notebooks.py
 
 clean:
 	rm -rf $(VENV) build install log out *.egg-info .pytest_cache .ruff_cache .mypy_cache
