@@ -24,22 +24,34 @@ class NoDisplayError(OSError):
     """There is no display to open a window on; the message says how to go on."""
 
 
-def open_figure(way_out: str) -> Any:
-    """A matplotlib figure on a real display.
+WITHOUT_PROMPTS = "give the prompt on the command line, with --point X,Y or --box X0,Y0,X1,Y1"
+WITHOUT_SHOW = "leave --show out and save the picture with -o FILE"
+
+
+def require_display(way_out: str) -> None:
+    """Checks that a window could be opened, before anything long is begun.
 
     Args:
         way_out: what to do instead, for the error.
 
     Raises:
-        NoDisplayError: matplotlib finds no display.
+        NoDisplayError: matplotlib finds no display, or no toolkit for one.
     """
     import matplotlib.pyplot as plt
 
     backend = plt.get_backend()
     if backend.lower() in ("agg", "pdf", "ps", "svg", "cairo", "template"):
         raise NoDisplayError(
-            f"there is no display to open a window on (matplotlib uses {backend}): {way_out}"
+            "there is no display to open a window on, or no toolkit such as PySide6 "
+            f"(matplotlib uses {backend}): {way_out}"
         )
+
+
+def open_figure(way_out: str) -> Any:
+    """A matplotlib figure on a real display; see `require_display`."""
+    import matplotlib.pyplot as plt
+
+    require_display(way_out)
     return plt.figure()
 
 
@@ -55,7 +67,7 @@ def show(image: NDArray[np.uint8], title: str) -> None:
     """
     import matplotlib.pyplot as plt
 
-    figure = open_figure("leave --show out and save the picture with -o FILE")
+    figure = open_figure(WITHOUT_SHOW)
     _draw(figure, image, title)
     plt.show()
 
@@ -76,7 +88,7 @@ def ask_prompts(image: NDArray[np.uint8], title: str, preview: Preview) -> list[
     """
     import matplotlib.pyplot as plt
 
-    figure = open_figure("give the prompt on the command line, with --point X,Y or --box X0,Y0,X1,Y1")
+    figure = open_figure(WITHOUT_PROMPTS)
     window = ClickWindow(figure, image, title, preview)
     plt.show()
     return window.prompts

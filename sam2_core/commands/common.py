@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -107,6 +109,12 @@ def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
         written = False
     if not written:
         raise CommandError(f"{path}: can't be written as a picture; give a name that ends in .png or .jpg")
+
+
+def write_json(path: Path, content: Any, indent: int | None = None) -> None:
+    """Writes JSON, in a folder that is made where there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=indent) + "\n")
 
 
 def positive(text: str) -> int:

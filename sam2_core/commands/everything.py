@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -13,7 +12,7 @@ from ..configs import MODELS
 from ..mask_generator import MaskGenerator
 from ..masks import decode_rle, overlay_all
 from ..sources import read_picture
-from .common import CommandError, add_model_options, load, positive, write_picture
+from .common import CommandError, add_model_options, load, positive, write_json, write_picture
 
 OPTIONS: tuple[tuple[str, type, str], ...] = (
     ("points_per_side", int, "the grid of points has its square of points"),
@@ -85,8 +84,10 @@ def _text(value: float | bool) -> str:
 
 def run(options: argparse.Namespace) -> None:
     """Finds the masks; writes, shows and counts them."""
-    from ..window import show
+    from ..window import WITHOUT_SHOW, require_display, show
 
+    if options.show:
+        require_display(WITHOUT_SHOW)
     if not 0 <= options.alpha <= 1:
         raise CommandError(f"--alpha {options.alpha} is not between 0 and 1")
     image = read_picture(options.photo)
@@ -105,7 +106,7 @@ def run(options: argparse.Namespace) -> None:
             file=sys.stderr,
         )
     if options.json:
-        options.json.write_text(json.dumps(found) + "\n")
+        write_json(options.json, found)
     output = options.output
     if output is None and not (options.show or options.json):
         output = Path(f"{options.photo.stem}_everything.png")

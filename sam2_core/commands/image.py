@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from ..masks import BoolMask, area, composite, encode_rle, mask_to_box, overlay,
 from ..prompt_script import add_prompt_options, script_from_options
 from ..prompts import Prompt
 from ..sources import read_picture
-from .common import CommandError, add_model_options, load, write_picture
+from .common import CommandError, add_model_options, load, write_json, write_picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +69,11 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Segments what the prompts show and writes, shows and prints the result."""
-    from ..window import ask_prompts, show
+    from ..window import WITHOUT_PROMPTS, WITHOUT_SHOW, ask_prompts, require_display, show
 
     prompts = script_from_options(options.script).get(0, [])
+    if options.show or not prompts:
+        require_display(WITHOUT_SHOW if prompts else WITHOUT_PROMPTS)
     if not 0 <= options.alpha <= 1:
         raise CommandError(f"--alpha {options.alpha} is not between 0 and 1")
     image = read_picture(options.photo)
@@ -137,6 +138,7 @@ def _write(options: argparse.Namespace, picture: NDArray[np.uint8], segments: li
     if output is not None:
         write_picture(output, picture)
     if options.ids:
+        options.ids.parent.mkdir(parents=True, exist_ok=True)
         save_palette_png(options.ids, composite(segments, picture.shape[:2]))
     if options.json:
         entries = []
@@ -152,4 +154,4 @@ def _write(options: argparse.Namespace, picture: NDArray[np.uint8], segments: li
                     "score": round(found.score, 4),
                 }
             )
-        options.json.write_text(json.dumps(entries, indent=1) + "\n")
+        write_json(options.json, entries, indent=1)

@@ -235,12 +235,19 @@ def test_image_writes_the_picture_the_ids_and_the_run_lengths(
 ) -> None:
     image, mask = picture(0)
     cv2.imwrite(str(tmp_path / "photo.png"), image[..., ::-1])
-    files = ("-o", tmp_path / "out.png", "--ids", tmp_path / "ids.png", "--json", tmp_path / "out.json")
+    files = (
+        "-o",
+        tmp_path / "out.png",
+        "--ids",
+        tmp_path / "new/ids.png",
+        "--json",
+        tmp_path / "new/out.json",
+    )
     prompts = ("--object", 4, "--label", "ball", "--point", "40,48", "--box", "20,28,61,69")
     assert sam2("image", tmp_path / "photo.png", *prompts, *files) == 0
-    ids = load_id_image(tmp_path / "ids.png")
+    ids = load_id_image(tmp_path / "new/ids.png")
     assert overlap(ids == 4, mask) > 0.8
-    (entry,) = json.loads((tmp_path / "out.json").read_text())
+    (entry,) = json.loads((tmp_path / "new/out.json").read_text())
     assert (entry["category_id"], entry["label"]) == (4, "ball")
     assert (decode_rle(entry["segmentation"]) == (ids == 4)).all()
     shown = cv2.imread(str(tmp_path / "out.png"))[..., ::-1]

@@ -137,6 +137,7 @@ def test_without_prompts_the_commands_ask_for_clicks(
     def act() -> None:  # stands for the person before the open window
         Person(figure).drag(x_min, y_min, x_max, y_max)
 
+    monkeypatch.setattr(window, "require_display", lambda way_out: None)
     monkeypatch.setattr(window, "open_figure", lambda way_out: figure)
     monkeypatch.setattr(plt, "show", act)
     frames = tmp_path / "frames"
