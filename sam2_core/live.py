@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,15 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .catch_up import CatchUp
+from .discovery import Search, discover
 from .history import History, Moment, held_bytes
 from .preprocessing import check_image
 from .prompts import Prompt, PromptError
-from .tracker import ImageFeatures, ObjectState, Track, Tracker
+from .tracker import Track, Tracker
+from .worker import Worker
 
-CATCH_UP_IMAGES = 12
-"""After a prompt on a past image, its object is brought to the present through at most so many images,
-evenly spread
-over those since; the stream goes on after that."""
+CLOSED = "the tracker was closed before this could be done: start it and ask again"
 
 _log = logging.getLogger(__name__)
 
@@ -36,11 +37,13 @@ class LiveResult:
         stamp: of the image, nanoseconds.
         image: uint8 RGB (H, W, 3).
         tracks: one per known object, ordered by id.
+        model_seconds: what the tracker took for it, prompts included that were followed since the last one.
     """
 
     stamp: int
     image: NDArray[np.uint8]
     tracks: list[Track]
+    model_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -72,68 +75,12 @@ class _Command:
     call: Callable[[], Any] | None = None
 
 
-class Worker:
-    """One thread that serves all live trackers of a model.
+@dataclass(frozen=True, eq=False)
+class _Discovery:
+    """A search for objects that goes on for many turns, a piece in each."""
 
-    Scheduling is round-robin by image: whoever has something to do gets one turn, a turn being at most one
-    new image, so among n busy streams each gets at least one image in n.
-    """
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._streams: list[LiveTracker] = []
-        self._closing = False
-        self._thread = threading.Thread(target=self._run, name="sam2-worker", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop the thread after the turn it is at; streams still attached do nothing from then on."""
-        with self._condition:
-            self._closing = True
-            self._condition.notify_all()
-        if threading.current_thread() is not self._thread:
-            self._thread.join()
-
-    def attach(self, stream: LiveTracker) -> None:
-        """Serve a stream from now on."""
-        with self._condition:
-            if self._closing:
-                raise RuntimeError("the worker is closed: give a new one")
-            self._streams.append(stream)
-
-    def detach(self, stream: LiveTracker) -> None:
-        """Serve a stream no more; returns when its turn, if it is having one, is over."""
-        with self._condition:
-            if stream in self._streams:
-                self._streams.remove(stream)
-        if threading.current_thread() is not self._thread:
-            with stream.turn:
-                pass
-
-    def wake(self) -> None:
-        """Say that a stream has something to do."""
-        with self._condition:
-            self._condition.notify()
-
-    def _run(self) -> None:
-        while (stream := self._next()) is not None:
-            with stream.turn:
-                try:
-                    stream.work()
-                except Exception:  # one stream's trouble must not end the others'
-                    _log.exception("a turn ended early")
-
-    def _next(self) -> LiveTracker | None:
-        """The next stream in turn that has something to do; None at the end."""
-        with self._condition:
-            while not self._closing:
-                for position, stream in enumerate(self._streams):
-                    if stream.busy:
-                        # whoever is served goes to the end of the queue
-                        self._streams.append(self._streams.pop(position))
-                        return stream
-                self._condition.wait()
-        return None
+    future: Future[list[Track]]
+    pieces: Generator[None, None, list[Track]]
 
 
 class LiveTracker:
@@ -155,10 +102,14 @@ class LiveTracker:
         self._tracker = tracker
         self._history = History(history_seconds)
         self._lock = threading.Lock()
+        self._catch_up = CatchUp(tracker, self._history, self._lock)
         self._slot: tuple[int, NDArray[np.uint8]] | None = None
         self._commands: deque[_Command] = deque()
+        self._discoveries: deque[_Discovery] = deque()
         self._callbacks: list[Callable[[LiveResult], None]] = []
         self._last: LiveResult | None = None
+        self._newest: Moment | None = None  # that of the last result
+        self._seconds = 0.0
         self._received = self._processed = self._dropped = 0
         self._closed = False
         self._own_worker = worker is None
@@ -215,13 +166,37 @@ class LiveTracker:
         return self._enqueue(_Command(Future(), call=call))
 
     def reset(self) -> Future[None]:
-        """Forget all objects."""
+        """Forget all objects, and what is being searched for."""
 
         def call() -> None:
             self._tracker.reset()
             self._forget(None)
+            self._give_up_discoveries("all objects were forgotten before the search was over: ask again")
 
         return self._enqueue(_Command(Future(), call=call))
+
+    def discover(self, search: Search | None = None) -> Future[list[Track]]:
+        """Find what is in the newest image, and track it from there on.
+
+        It goes on for several turns, while images are processed and prompts followed; objects are started as
+        they are in the image that was searched, and catch up.
+
+        Args:
+            search: where to look and what to take; None: everywhere, as many as fit.
+
+        Returns: the tracks of the new objects in the image searched, the best first; their scores are those
+            of the search. It fails with `PromptError` before the first image, where no more objects fit,
+            and where the region lies outside the image.
+        """
+        discovery = _Discovery(Future(), self._discover(search or Search()))
+        with self._lock:
+            closed = self._closed
+            if not closed:
+                self._discoveries.append(discovery)
+        if closed:
+            _fail(discovery.future, CLOSED)
+        self._worker.wake()
+        return discovery.future
 
     def on_result(self, callback: Callable[[LiveResult], None]) -> None:
         """Have every result delivered, on the worker's thread.
@@ -235,6 +210,8 @@ class LiveTracker:
         """Counts and memory; cheap enough for once a second."""
         with self._lock:
             moments, counts = list(self._history), (self._received, self._processed, self._dropped)
+            if self._newest is not None and self._newest not in moments:
+                moments.append(self._newest)
         states = self._tracker.snapshot()
         return LiveStatistics(*counts, len(states), held_bytes(moments, states.values()))
 
@@ -248,7 +225,8 @@ class LiveTracker:
             self._slot = None
         self._worker.detach(self)
         for command in waiting:
-            _fail(command.future)
+            _fail(command.future, CLOSED)
+        self._give_up_discoveries(CLOSED)
         if self._own_worker:
             self._worker.close()
 
@@ -256,7 +234,7 @@ class LiveTracker:
     def busy(self) -> bool:
         """Whether there is something to do."""
         with self._lock:
-            return self._slot is not None or bool(self._commands)
+            return self._slot is not None or bool(self._commands) or bool(self._discoveries)
 
     def _enqueue(self, command: _Command) -> Future[Any]:
         with self._lock:
@@ -264,25 +242,28 @@ class LiveTracker:
             if not closed:
                 self._commands.append(command)
         if closed:
-            _fail(command.future)
+            _fail(command.future, CLOSED)
         self._worker.wake()
         return command.future
 
     def work(self) -> None:
-        """One turn: the waiting commands, and the newest image."""
+        """One turn, see `Worker`."""
         with self._lock:
             slot, self._slot = self._slot, None
             commands, self._commands = self._commands, deque()
         with_image: list[_Command] = []
+        went_back = False
         while commands:
             command = commands.popleft()
             newest = slot is not None and (command.stamp is None or command.stamp >= slot[0])
             if command.prompt is not None and newest:
                 with_image.append(command)
-            elif with_image:  # order matters: what was asked after those prompts waits for the next turn
+            elif with_image or (went_back and command.prompt is not None):
+                # order matters: what was asked after those prompts waits for the next turn
                 commands.appendleft(command)
                 break
             else:
+                went_back = went_back or command.prompt is not None
                 self._do(command, more_to_come=slot is not None)
         with self._lock:
             closed = self._closed
@@ -290,26 +271,33 @@ class LiveTracker:
                 self._commands.extendleft(reversed(commands))
         if closed:
             for command in (*with_image, *commands):
-                _fail(command.future)
-        elif slot is not None:
+                _fail(command.future, CLOSED)
+            return
+        if slot is not None:
             self._process(*slot, with_image)
+        if self._discoveries:
+            self._search_on(self._discoveries[0])
 
     def _do(self, command: _Command, more_to_come: bool) -> None:
         """Run a command between two images; `more_to_come`: a newer image is about to be processed."""
         if not command.future.set_running_or_notify_cancel():
             return
+        begin = time.perf_counter()
         try:
             if command.prompt is not None:
                 stamp, newest = command.stamp, self._history.newest
                 if stamp is not None and newest is not None and more_to_come:
                     stamp = min(stamp, newest)  # what was said before the waiting image is not of the future
-                result: Any = self._prompt_past(command.prompt, stamp)
+                moment = self._catch_up.moment(stamp)
+                result: Any = self._go_back(command.prompt, moment)
             else:
                 assert command.call is not None
                 result = command.call()
         except Exception as error:  # whatever it is belongs to the one who asked
             command.future.set_exception(error)
             return
+        finally:
+            self._seconds += time.perf_counter() - begin
         command.future.set_result(result)
         if not more_to_come and self._last is not None:
             self._deliver(self._last)
@@ -333,6 +321,7 @@ class LiveTracker:
             except PromptError as error:
                 command.future.set_exception(error)
         before = dict(self._tracker.snapshot())
+        begin = time.perf_counter()
         try:
             features = self._tracker.encode(image)
             tracks = self._tracker.advance(features, self._tracker.object_ids, list(prompts.values()))
@@ -343,10 +332,13 @@ class LiveTracker:
             for command in asked:
                 command.future.set_exception(error)
             return
+        finally:
+            self._seconds += time.perf_counter() - begin
         after = dict(self._tracker.snapshot())
+        self._newest = Moment(stamp, None, features, self._tracker.index, before, after)
         with self._lock:
             self._history.forget(object_id for object_id, prompt in prompts.items() if prompt.restart)
-            self._history.add(Moment(stamp, None, features, self._tracker.index, before, after))
+            self._history.add(self._newest)
             self._processed += 1
         self._last = LiveResult(stamp, image, tracks)
         self._deliver(self._last)
@@ -354,80 +346,58 @@ class LiveTracker:
         for command, object_id in zip(asked, prompts, strict=True):
             command.future.set_result(by_id[object_id])
 
-    def _prompt_past(self, prompt: Prompt, stamp: int | None) -> Track:
-        """Apply a prompt to a past image, then bring its object, and no other, to the present.
-
-        The object's memory is put back to what it was at that image. The images it then passes through
-        count as consecutive, however many were skipped: to the memory, the stream only ran slower for a
-        while.
+    def _go_back(self, prompt: Prompt, moment: Moment) -> Track:
+        """Apply a prompt to a past image and show what becomes of it in the newest. Returns: its track
+        there.
         """
-        processed = self._history.processed()
-        moment = processed[-1] if stamp is None and processed else self._history.at(stamp or 0)
-        features = self._features(moment)
-        [(object_id, prompt)] = self._tracker.resolve([prompt], features.height, features.width).items()
-        present = None if prompt.restart else self._tracker.snapshot().get(object_id)
-        later = [m for m in processed if m.stamp > moment.stamp]
-        replayed = _spread(later, CATCH_UP_IMAGES)
-        index = self._tracker.index - len(replayed)
-        rollback = self._tracker.snapshot().get(object_id)
-        try:
-            base = _state_at(moment, processed, object_id) if present is not None else None
-            if base is not None:
-                again = (
-                    moment.index is not None and object_id not in moment.before
-                )  # it began in this very image
-                base = base.shifted(index - base.index - (0 if again else 1))
-            self._tracker.restore(object_id, base)
-            [answer] = self._tracker.advance(features, [], [prompt], index=index)
-            if present is not None:
-                self._keep_what_came_later(object_id, present, moment)
-            timeline, newest = self._catch_up(object_id, later, replayed, index)
-        except Exception:
-            self._tracker.restore(object_id, rollback)
-            raise
-        with self._lock:
-            if prompt.restart:
-                self._history.forget([object_id])
-            if moment.index is not None:
-                moment.after = {**moment.after, object_id: timeline[0]}
-            for m, before, after in zip(later, timeline, timeline[1:], strict=False):
-                m.before, m.after = {**m.before, object_id: before}, {**m.after, object_id: after}
-        if newest is not None or moment is processed[-1]:
-            self._replace_in_last(newest or answer)
+        answer, newest = self._catch_up.prompt(prompt, moment)
+        if newest is not None:
+            self._replace_in_last(newest)
         return answer
 
-    def _catch_up(
-        self, object_id: int, later: list[Moment], replayed: list[Moment], index: int
-    ) -> tuple[list[ObjectState], Track | None]:
-        """Bring one object through past images.
+    def _discover(self, search: Search) -> Generator[None, None, list[Track]]:
+        last, moment = self._last, self._newest
+        if last is None or moment is None:
+            raise PromptError("no image has arrived yet: ask again once the camera publishes")
+        found = yield from discover(self._tracker, last.image, last.tracks, search)
+        tracks: list[Track] = []
+        for one in found:
+            yield
+            if len(self._tracker.object_ids) == self._tracker.max_objects:
+                break  # prompts were quicker
+            track = self._go_back(Prompt(None, mask=one.mask), moment)
+            tracks.append(replace(track, score=one.quality))
+        return tracks
 
-        Returns: its states after the prompt and after each of `later`, and its track in the newest of them.
-        """
-        timeline = [self._tracker.snapshot()[object_id]]
-        track = None
-        for moment in later:
-            if moment in replayed:
-                index += 1
-                [track] = self._tracker.advance(self._features(moment), [object_id], index=index)
-            timeline.append(self._tracker.snapshot()[object_id])
-        return timeline, track
+    def _search_on(self, discovery: _Discovery) -> None:
+        """Do the next piece of a search."""
+        future, result, error = discovery.future, None, None
+        if future.running() or future.set_running_or_notify_cancel():
+            shown = self._last
+            try:
+                next(discovery.pieces)
+            except StopIteration as end:
+                result = end.value
+            except Exception as failure:  # whatever it is belongs to the one who asked
+                error = failure
+            if self._last is not shown and self._slot is None and self._last is not None:
+                self._deliver(self._last)
+            if result is None and error is None:
+                return
+        with self._lock:
+            if not self._discoveries or self._discoveries[0] is not discovery:
+                return  # given up meanwhile
+            self._discoveries.popleft()
+        if error is not None:
+            future.set_exception(error)
+        elif result is not None:
+            future.set_result(result)
 
-    def _keep_what_came_later(self, object_id: int, present: ObjectState, moment: Moment) -> None:
-        """A late prompt does not undo what was said of newer images, nor the object's name."""
-        state = self._tracker.snapshot()[object_id]
-        known_then = (
-            {e.index for e in moment.after[object_id].bank.entries} if object_id in moment.after else set()
-        )
-        said_later = [e for e in present.bank.entries if e.prompted and e.index not in known_then]
-        said_later = [e for e in said_later if moment.index is None or e.index > moment.index]
-        bank = state.bank.with_prompted(said_later)
-        self._tracker.restore(object_id, replace(state, bank=bank, label=state.label or present.label))
-
-    def _features(self, moment: Moment) -> ImageFeatures:
-        if moment.features is not None:
-            return moment.features
-        assert moment.image is not None, "an image of the past is kept as pixels or as features"
-        return self._tracker.encode(moment.image)
+    def _give_up_discoveries(self, reason: str) -> None:
+        with self._lock:
+            discoveries, self._discoveries = self._discoveries, deque()
+        for discovery in discoveries:
+            _fail(discovery.future, reason)
 
     def _forget(self, object_ids: list[int] | None) -> None:
         """Removed objects must not come back from the past: their ids may soon mean other objects."""
@@ -445,6 +415,8 @@ class LiveTracker:
             self._last = replace(self._last, tracks=tracks)
 
     def _deliver(self, result: LiveResult) -> None:
+        result = replace(result, model_seconds=self._seconds)
+        self._seconds = 0.0
         for callback in self._callbacks:
             if self._closed:
                 return
@@ -454,23 +426,6 @@ class LiveTracker:
                 _log.exception("a listener failed on the image of %.9f s", result.stamp / 1e9)
 
 
-def _state_at(moment: Moment, processed: list[Moment], object_id: int) -> ObjectState | None:
-    """What was known of an object when this image came, or, if it began right there, after it."""
-    if moment.index is not None:
-        return moment.before.get(object_id) or moment.after.get(object_id)
-    earlier = [m for m in processed if m.stamp <= moment.stamp]
-    return earlier[-1].after.get(object_id) if earlier else None
-
-
-def _spread(moments: list[Moment], count: int) -> list[Moment]:
-    """At most `count` of them, evenly spread, the last one included."""
-    if len(moments) <= count:
-        return moments
-    return [moments[-(-(i + 1) * len(moments) // count) - 1] for i in range(count)]
-
-
-def _fail(future: Future[Any]) -> None:
-    if future.set_running_or_notify_cancel():
-        future.set_exception(
-            PromptError("the tracker was closed before this could be done: start it and ask again")
-        )
+def _fail(future: Future[Any], reason: str) -> None:
+    if future.running() or future.set_running_or_notify_cancel():
+        future.set_exception(PromptError(reason))

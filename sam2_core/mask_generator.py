@@ -7,7 +7,7 @@ The options, their defaults and the results are those of SAM's automatic mask ge
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -33,7 +33,7 @@ class Candidate:
     """A mask that passed the filters.
 
     Attributes:
-        code: its COCO run lengths, in the whole picture.
+        code: its uncompressed run lengths, in the whole picture.
         area: pixels.
         box: x_min, y_min, x_max, y_max in pixels; the maxima are the last pixels, as in SAM.
         predicted_iou: the model's own estimate of the mask's quality.
@@ -139,7 +139,6 @@ class MaskGenerator:
             own["points_per_side"] = None
         return cls(model, **{**own, **options})
 
-    @torch.inference_mode()
     def generate(self, image: NDArray[np.uint8]) -> list[dict[str, Any]]:
         """Finds the masks.
 
@@ -154,21 +153,36 @@ class MaskGenerator:
         Raises:
             ValueError: the image is not uint8 RGB.
         """
+        masks: list[dict[str, Any]] = []
+
+        def collect() -> Iterator[None]:
+            masks.extend((yield from self.generate_in_pieces(image)))
+
+        for _ in collect():
+            pass
+        return masks
+
+    @torch.inference_mode()
+    def generate_in_pieces(self, image: NDArray[np.uint8]) -> Generator[None, None, list[dict[str, Any]]]:
+        """`generate`, with a pause after every batch of points: other work can be done in between."""
         check_image(image)
         crops = crops_of(image.shape[:2], self.crop_n_layers, self.crop_overlap_ratio)
         found: list[Candidate] = []
         for crop in crops:
-            inside = list(self._masks_of_crop(image, crop))
+            inside: list[Candidate] = []
+            for batch in self._masks_of_crop(image, crop):
+                inside += batch
+                yield
             found += _without_duplicates(inside, [one.predicted_iou for one in inside], self.box_nms_thresh)
         if len(crops) > 1:  # masks from smaller crops are finer
             found = _without_duplicates(found, [1 / one.crop.area for one in found], self.crop_nms_thresh)
         return [self._record(candidate) for candidate in found]
 
     def _record(self, candidate: Candidate) -> dict[str, Any]:
-        mask = decode_rle(candidate.code) if self.output_mode != "coco_rle" else None
-        segmentation: Any = candidate.code if mask is None else mask
-        if self.output_mode == "uncompressed_rle" and mask is not None:
-            segmentation = run_lengths(mask)
+        segmentation: Any = candidate.code
+        if self.output_mode != "uncompressed_rle":
+            mask = decode_rle(candidate.code)
+            segmentation = mask if self.output_mode == "binary_mask" else encode_rle(mask)
         return {
             "segmentation": segmentation,
             "area": candidate.area,
@@ -179,7 +193,7 @@ class MaskGenerator:
             "crop_box": _corner_and_size(candidate.crop.box),
         }
 
-    def _masks_of_crop(self, image: NDArray[np.uint8], crop: Crop) -> Iterator[Candidate]:
+    def _masks_of_crop(self, image: NDArray[np.uint8], crop: Crop) -> Iterator[list[Candidate]]:
         config = self.model.config
         piece = np.ascontiguousarray(image[crop.y_min : crop.y_max, crop.x_min : crop.x_max])
         vision = self.model.encode_image(
@@ -188,10 +202,11 @@ class MaskGenerator:
         points = (self._grids[crop.layer] * (piece.shape[1], piece.shape[0])).astype(np.float32)
         for start in range(0, len(points), self.points_per_batch):
             batch = points[start : start + self.points_per_batch]
-            for point, logits, quality in self._ask(vision, batch, piece.shape[:2]):
-                candidate = self._candidate(point, logits, quality, crop, image.shape[:2])
-                if candidate is not None:
-                    yield candidate
+            candidates = [
+                self._candidate(*answer, crop, image.shape[:2])
+                for answer in self._ask(vision, batch, piece.shape[:2])
+            ]
+            yield [candidate for candidate in candidates if candidate is not None]
 
     def _ask(
         self, vision: VisionFeatures, points: NDArray[np.float32], shape: tuple[int, ...]
@@ -257,7 +272,7 @@ class MaskGenerator:
         mask[crop.y_min : crop.y_max, crop.x_min : crop.x_max] = inside
         where = (float(point[0]) + crop.x_min, float(point[1]) + crop.y_min)
         return Candidate(
-            encode_rle(mask), int(np.count_nonzero(mask)), placed, quality, stability, where, crop
+            run_lengths(mask), int(np.count_nonzero(mask)), placed, quality, stability, where, crop
         )
 
     def _stability(self, logits: NDArray[np.float32]) -> float:

@@ -19,13 +19,13 @@ from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2DArray
 
-from sam2_core import PromptError, Track
+from sam2_core import PromptError, Track, Tracker
 from sam2_core.live import LiveResult, LiveStatistics, LiveTracker, Worker
 from sam2_core.masks import composite, overlay
 from sam2_ros import conversions
 from sam2_ros.answers import answer
-from sam2_ros.diagnostics import Meter, Report, TimedTracker
-from sam2_ros.interfaces import Prompt, Remove
+from sam2_ros.diagnostics import Meter, Report
+from sam2_ros.interfaces import Discover, Prompt, Remove
 from sam2_ros.parameters import TrackerSettings
 
 OUTPUT_DEPTH = 5
@@ -54,7 +54,7 @@ class Camera:
     """
 
     def __init__(
-        self, node: LifecycleNode, name: str, settings: TrackerSettings, tracker: TimedTracker, worker: Worker
+        self, node: LifecycleNode, name: str, settings: TrackerSettings, tracker: Tracker, worker: Worker
     ) -> None:
         self._node = node
         self._name = name
@@ -89,6 +89,7 @@ class Camera:
                 (Prompt, "prompt", self._on_prompt),
                 (Remove, "remove", self._on_remove),
                 (Trigger, "reset", self._on_reset),
+                (Discover, "discover", self._on_discover),
             )
         ]
 
@@ -227,7 +228,7 @@ class Camera:
             if jpeg:
                 self._overlay_jpeg.publish(conversions.compressed_message(picture, header))
         latency_ms = (self._node.get_clock().now().nanoseconds - result.stamp) * 1e-6
-        self._meter.published(latency_ms, self._tracker.take_milliseconds())
+        self._meter.published(latency_ms, result.model_seconds * 1e3)
 
     def _frame_id(self, stamp: int) -> str:
         with self._lock:
@@ -264,6 +265,17 @@ class Camera:
             response.message = "all objects are forgotten"
 
         return await self._serve("reset", follow, response)
+
+    async def _on_discover(self, request: Any, response: Any) -> Any:
+        async def follow(live: LiveTracker) -> None:
+            tracks = await answer(self._node, live.discover(conversions.search_from_request(request)))
+            response.object_ids = [track.object_id for track in tracks]
+            response.scores = [track.score for track in tracks]
+            response.boxes = [conversions.region_of_interest(track.box) for track in tracks]
+            self._object_ids = sorted({*self._object_ids, *response.object_ids})
+            response.message = f"{len(tracks)} new objects" if tracks else "nothing new was found"
+
+        return await self._serve("discover", follow, response)
 
     async def _serve(self, verb: str, follow: Any, response: Any) -> Any:
         """Answers a request in any case: what cannot be done is refused with the reason."""

@@ -14,6 +14,7 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
 from sam2_core import Prompt, PromptError, Track
+from sam2_core.discovery import Search
 from sam2_core.prompts import MAX_POINTS
 from sam2_ros import encodings
 from sam2_ros.encodings import (
@@ -35,6 +36,7 @@ __all__ = [
     "image_message",
     "prompt_from_request",
     "region_of_interest",
+    "search_from_request",
     "to_nanoseconds",
     "to_time",
 ]
@@ -155,6 +157,15 @@ def prompt_from_request(request: Any) -> tuple[Prompt, int | None]:
         restart=request.restart,
     )
     return prompt, to_nanoseconds(request.header.stamp) or None
+
+
+def search_from_request(request: Any) -> Search:
+    """The search of a sam2_msgs/srv/Discover request.
+
+    Raises:
+        PromptError: the request can't be right for any image.
+    """
+    return Search(tuple(request.region) or None, request.max_objects, request.min_quality)
 
 
 def _mask(message: Image) -> NDArray[np.bool_] | None:

@@ -5,19 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from numpy.typing import NDArray
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
 
-from sam2_core import Track, Tracker
 from sam2_core.live import LiveStatistics
-from sam2_core.prompts import Prompt
-from sam2_core.tracker import ImageFeatures
 
 PERIOD_SECONDS = 1.0
 WINDOW = 256
@@ -82,38 +78,6 @@ class Meter:
         p50, p95 = np.percentile(latencies, (50, 95)) if latencies else (None, None)
         model_p50 = float(np.median(model)) if model else None
         return Report(counts[0] / seconds, counts[1] / seconds, p50, p95, model_p50, statistics, counts[2])
-
-
-class TimedTracker(Tracker):
-    """A tracker that measures what its images take."""
-
-    _seconds = 0.0
-
-    def encode(self, image: NDArray[np.uint8]) -> ImageFeatures:
-        start = time.perf_counter()
-        try:
-            return super().encode(image)
-        finally:
-            self._seconds += time.perf_counter() - start
-
-    def advance(
-        self,
-        features: ImageFeatures,
-        object_ids: Sequence[int],
-        prompts: Sequence[Prompt] = (),
-        index: int | None = None,
-        reverse: bool = False,
-    ) -> list[Track]:
-        start = time.perf_counter()
-        try:
-            return super().advance(features, object_ids, prompts, index, reverse)
-        finally:
-            self._seconds += time.perf_counter() - start
-
-    def take_milliseconds(self) -> float:
-        """What has been spent since this was last asked for."""
-        seconds, self._seconds = self._seconds, 0.0
-        return seconds * 1e3
 
 
 class Diagnostics:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 try:
-    from sam2_msgs.srv import Prompt, Remove
+    from sam2_msgs.srv import Discover, Prompt, Remove
 except ImportError as error:
     raise ImportError(
         f"the interface package sam2_msgs cannot be imported ({error}). "
@@ -12,4 +12,4 @@ except ImportError as error:
         "in a source tree without ROS run `make setup`"
     ) from error
 
-__all__ = ["Prompt", "Remove"]
+__all__ = ["Discover", "Prompt", "Remove"]

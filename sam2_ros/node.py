@@ -18,7 +18,7 @@ from sam2_core import CheckpointError, MemoryConfig, Tracker, load_model
 from sam2_core.live import Worker
 from sam2_core.model import SAM2
 from sam2_ros.camera import Camera
-from sam2_ros.diagnostics import Diagnostics, Report, TimedTracker
+from sam2_ros.diagnostics import Diagnostics, Report
 from sam2_ros.parameters import ParameterError, Parameters, TrackerSettings
 
 
@@ -122,7 +122,7 @@ class TrackerNode(LifecycleNode):
         self._worker = Worker()
         memory = memory_config(self._model.config.memory, settings)
         for name in settings.cameras:
-            tracker = TimedTracker(self._model, memory=memory, max_objects=settings.max_objects)
+            tracker = Tracker(self._model, memory=memory, max_objects=settings.max_objects)
             self._cameras[name] = Camera(self, name, settings, tracker, self._worker)
         self.get_logger().info(
             f"{settings.model} is loaded on {self._model.device}; cameras: {', '.join(settings.cameras)}"

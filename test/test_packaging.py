@@ -103,7 +103,7 @@ def test_a_command_leads_to_a_function(name: str) -> None:
 
 
 def test_the_services_have_the_fields_that_clients_rely_on() -> None:
-    from sam2_msgs.srv import Prompt, Remove
+    from sam2_msgs.srv import Discover, Prompt, Remove
 
     assert Prompt.Request.get_fields_and_field_types() == {
         "header": "std_msgs/Header",
@@ -122,6 +122,18 @@ def test_the_services_have_the_fields_that_clients_rely_on() -> None:
         "score": "float",
         "presence": "float",
         "box": "sensor_msgs/RegionOfInterest",
+    }
+    assert Discover.Request.get_fields_and_field_types() == {
+        "region": "sequence<float>",
+        "max_objects": "uint32",
+        "min_quality": "float",
+    }
+    assert Discover.Response.get_fields_and_field_types() == {
+        "success": "boolean",
+        "message": "string",
+        "object_ids": "sequence<uint32>",
+        "scores": "sequence<float>",
+        "boxes": "sequence<sensor_msgs/RegionOfInterest>",
     }
     assert Remove.Request.get_fields_and_field_types() == {"object_ids": "sequence<uint32>"}
     assert Remove.Response.get_fields_and_field_types() == {

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scene import blue_box, filled, overlap, red_box
 
 from sam2_core import LiveResult, LiveTracker, Prompt, PromptError, Track, Tracker, Worker
+from sam2_core.catch_up import CATCH_UP_IMAGES, spread
 from sam2_core.history import History, Moment
-from sam2_core.live import CATCH_UP_IMAGES, _spread
 from sam2_core.model import SAM2
 
 Frames = Callable[[int], NDArray[np.uint8]]
@@ -286,11 +286,11 @@ def test_the_history_is_bounded_in_time_and_in_bytes() -> None:
 
 def test_catching_up_passes_through_a_bounded_number_of_images() -> None:
     moments = [Moment(i) for i in range(100)]
-    spread = _spread(moments, CATCH_UP_IMAGES)
-    assert len(spread) == CATCH_UP_IMAGES and spread[-1] is moments[-1]
-    gaps = np.diff([m.stamp for m in spread])
+    chosen = spread(moments, CATCH_UP_IMAGES)
+    assert len(chosen) == CATCH_UP_IMAGES and chosen[-1] is moments[-1]
+    gaps = np.diff([m.stamp for m in chosen])
     assert gaps.max() - gaps.min() <= 1
-    assert _spread(moments[:5], CATCH_UP_IMAGES) == moments[:5]
+    assert spread(moments[:5], CATCH_UP_IMAGES) == moments[:5]
 
 
 def test_memory_of_a_stream_stays_the_same(small_nano: SAM2, frame: Frames) -> None:

@@ -1,7 +1,8 @@
 """A long run of the node as a process over real DDS: does anything grow, slow down or break?
 
-A camera drops, delays, duplicates and resizes images, a client adds, corrects, removes and resets objects
-through the services, see soak_script.py. Once a second /diagnostics and /proc of the node are noted. Left
+A camera drops, delays, duplicates and resizes images, a client adds, corrects, discovers, removes and resets
+objects through the services, see soak_script.py. Once a second /diagnostics and /proc of the node are
+noted. Left
 behind: soak.json, soak.png and the node's log, soak.log.
 
     PYTHONPATH=test python test/system/soak.py --frames 10000 --output out
@@ -32,7 +33,7 @@ from soak_report import Record, Sample, compare, plot, summarise
 from soak_script import CYCLE, DELAY_BEATS, LATE_IMAGES, Beat, Request, Shown, make_cycle, prompt_of, render
 from std_srvs.srv import Trigger
 
-from sam2_ros.interfaces import Prompt, Remove
+from sam2_ros.interfaces import Discover, Prompt, Remove
 from sam2_ros.isolation import free_domain
 
 WARM_UP_CYCLES = 1
@@ -107,6 +108,9 @@ class Soak:
     def _send(self, request: Request) -> None:
         if request.verb == "reset":
             future = self._client.send(Trigger, "/camera/sam2/reset", Trigger.Request())
+        elif request.verb == "discover":
+            message = Discover.Request(max_objects=2)
+            future = self._client.send(Discover, "/camera/sam2/discover", message)
         elif request.verb == "remove":
             message = Remove.Request(object_ids=[request.object_id])
             future = self._client.send(Remove, "/camera/sam2/remove", message)

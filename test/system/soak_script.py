@@ -27,15 +27,17 @@ BEATS_PER_SIZE = 25
 SCENES = 50
 """The squares of the scene move to and fro over so many images; where they meet, one hides the other."""
 
-IMAGES = {"show": 80, "drop": 5, "duplicate": 5, "delay": 10}
+IMAGES = {"show": 75, "drop": 5, "duplicate": 5, "delay": 15}
 """What becomes of an image, and how often of 100 times. A delayed one is published after newer ones, with its
 own stamp, so that stamps run backwards."""
 DELAY_BEATS = 3
-DISORDER = 50
+DISORDER = 30
 """Images are delayed in so many beats of a cycle; in the others the node's history, which forgets when stamps
 run backwards, has time to fill."""
 
 BEATS_PER_REQUEST = 5
+DISCOVER = 100
+"""At this beat of a cycle the node is asked to find objects by itself."""
 OBJECTS = 4
 LATE_IMAGES = (2, 8)
 """A stamped click means an image that so many others have followed."""
@@ -46,7 +48,7 @@ class Request:
     """What a person asks for.
 
     Attributes:
-        verb: add, correct, remove, reset, or `refused`: a request that has to be refused.
+        verb: add, correct, remove, reset, discover, or `refused`: a request that has to be refused.
         object_id: of the object meant.
         form: of the prompt: box, point or mask.
         square: the object pointed at, red or blue.
@@ -109,6 +111,8 @@ def make_cycle(seed: int) -> list[Beat]:
         request = None
         if number == 0:
             request = Request("reset")
+        elif number == DISCOVER:
+            request = Request("discover")
         elif number % BEATS_PER_REQUEST == 0:
             request = _draw_request(rng, known)
         beats.append(Beat(size, image, request))

@@ -1,0 +1,140 @@
+"""Discovery: what is there to be tracked in an image, beside what is tracked already."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .crops import build_point_grid
+from .mask_generator import MaskGenerator
+from .masks import BoolMask
+from .prompts import PromptError
+from .tracker import Track, Tracker
+
+DUPLICATE_IOU = 0.5
+"""What overlaps a tracked object, or something better that was found, by more than this is taken for the
+same.
+"""
+
+POINTS_PER_SIDE = 8
+"""The grid of points that is asked: coarse, since objects worth tracking are large; 64 points are a second or
+two of a CPU."""
+
+POINTS_PER_PIECE = 8
+"""The search pauses after so many points, so that images are processed in between."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """Where to look for objects, and what to take.
+
+    Attributes:
+        region: x_min, y_min, x_max, y_max in pixels, clipped to the image: only what lies in it for the most
+            part is taken; None: the whole image.
+        max_objects: take the best so many; 0: as many as fit.
+        min_quality: least predicted IoU, 0 to 1; 0: the model's own setting.
+
+    Raises:
+        PromptError: a value is out of its range.
+    """
+
+    region: tuple[float, float, float, float] | None = None
+    max_objects: int = 0
+    min_quality: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.max_objects < 0:
+            raise PromptError(f"max_objects {self.max_objects} is below 0: give 0 for as many as fit")
+        if not 0 <= self.min_quality <= 1:
+            raise PromptError(f"min_quality {self.min_quality:g} is out of range: give 0 to 1")
+        if self.region is None:
+            return
+        if len(self.region) != 4 or not np.isfinite(self.region).all():
+            raise PromptError(
+                f"region {_numbers(self.region)} is not four finite numbers: give x_min y_min x_max y_max"
+            )
+        if self.region[0] >= self.region[2] or self.region[1] >= self.region[3]:
+            raise PromptError(
+                f"region {_numbers(self.region)} has no area: give x_min y_min x_max y_max in pixels"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Something in an image.
+
+    Attributes:
+        mask: bool (H, W).
+        quality: its predicted IoU, 0 to 1.
+    """
+
+    mask: BoolMask
+    quality: float
+
+
+def discover(
+    tracker: Tracker, image: NDArray[np.uint8], tracks: Sequence[Track], search: Search
+) -> Generator[None, None, list[Found]]:
+    """Look for objects; yields between pieces of the work, none of which takes long.
+
+    Args:
+        tracker: whose model looks, and whose room limits what is taken.
+        image: uint8 RGB (H, W, 3).
+        tracks: of the known objects in this image.
+        search: where to look and what to take.
+
+    Returns: what was found, the best first, no two the same and none of them known.
+
+    Raises:
+        PromptError: the region lies outside the image, or no more objects fit.
+    """
+    room = tracker.max_objects - len(tracker.object_ids)
+    if room < 1:
+        raise PromptError(
+            f"{len(tracker.object_ids)} of at most {tracker.max_objects} objects are tracked: "
+            "remove one first, or raise max_objects"
+        )
+    inside, grid = _region(search, *image.shape[:2])
+    generator = MaskGenerator.for_model(tracker.model, point_grids=[grid], points_per_batch=POINTS_PER_PIECE)
+    if search.min_quality > 0:
+        generator.pred_iou_thresh = search.min_quality
+    records = yield from generator.generate_in_pieces(image)
+    taken = [track.mask for track in tracks]
+    found: list[Found] = []
+    for record in records:
+        mask = record["segmentation"]
+        area = np.count_nonzero(mask)
+        if area == 0 or np.count_nonzero(mask & inside) * 2 < area:
+            continue
+        if all(_iou(mask, other) <= DUPLICATE_IOU for other in taken):
+            taken.append(mask)
+            found.append(Found(mask, record["predicted_iou"]))
+    return found[: min(room, search.max_objects or room)]
+
+
+def _region(search: Search, height: int, width: int) -> tuple[BoolMask, NDArray[np.float64]]:
+    """The region as a mask (H, W), and its grid of points (N, 2), in 0..1 of the image."""
+    x_min, y_min, x_max, y_max = search.region or (0, 0, width, height)
+    x_min, x_max = np.clip((x_min, x_max), 0, width)
+    y_min, y_max = np.clip((y_min, y_max), 0, height)
+    inside = np.zeros((height, width), bool)
+    inside[int(y_min) : int(np.ceil(y_max)), int(x_min) : int(np.ceil(x_max))] = True
+    if x_min >= x_max or y_min >= y_max:
+        raise PromptError(
+            f"region {_numbers(search.region or ())} lies outside the image of {width} x {height} pixels"
+        )
+    grid = build_point_grid(POINTS_PER_SIDE)
+    corner, size = np.array([x_min, y_min]), np.array([x_max - x_min, y_max - y_min])
+    return inside, (corner + grid * size) / (width, height)
+
+
+def _iou(one: BoolMask, other: BoolMask) -> float:
+    union = np.count_nonzero(one | other)
+    return np.count_nonzero(one & other) / union if union else 0.0
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return f"({', '.join(f'{value:g}' for value in values)})"

@@ -1,0 +1,93 @@
+"""Worker: the one thread that serves all streams of a model, in turn."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Protocol
+
+_log = logging.getLogger(__name__)
+
+
+class Stream(Protocol):
+    """What a worker serves.
+
+    Attributes:
+        turn: held while the stream has a turn.
+    """
+
+    turn: threading.Lock
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something to do."""
+        ...
+
+    def work(self) -> None:
+        """Has one turn."""
+        ...
+
+
+class Worker:
+    """One thread that serves all live trackers of a model.
+
+    Scheduling is round-robin: whoever has something to do gets one turn. A turn is at most one new image,
+    with the prompts that belong to it, one prompt on a past image, and one piece of a search for objects. So
+    among n busy streams each gets at least one image in n, and none waits longer than n - 1 turns.
+    """
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._streams: list[Stream] = []
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="sam2-worker", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop the thread after the turn it is at; streams still attached do nothing from then on."""
+        with self._condition:
+            self._closing = True
+            self._condition.notify_all()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def attach(self, stream: Stream) -> None:
+        """Serve a stream from now on."""
+        with self._condition:
+            if self._closing:
+                raise RuntimeError("the worker is closed: give a new one")
+            self._streams.append(stream)
+
+    def detach(self, stream: Stream) -> None:
+        """Serve a stream no more; returns when its turn, if it is having one, is over."""
+        with self._condition:
+            if stream in self._streams:
+                self._streams.remove(stream)
+        if threading.current_thread() is not self._thread:
+            with stream.turn:
+                pass
+
+    def wake(self) -> None:
+        """Say that a stream has something to do."""
+        with self._condition:
+            self._condition.notify()
+
+    def _run(self) -> None:
+        while (stream := self._next()) is not None:
+            with stream.turn:
+                try:
+                    stream.work()
+                except Exception:  # one stream's trouble must not end the others'
+                    _log.exception("a turn ended early")
+
+    def _next(self) -> Stream | None:
+        """The next stream in turn that has something to do; None at the end."""
+        with self._condition:
+            while not self._closing:
+                for position, stream in enumerate(self._streams):
+                    if stream.busy:
+                        # whoever is served goes to the end of the queue
+                        self._streams.append(self._streams.pop(position))
+                        return stream
+                self._condition.wait()
+        return None
