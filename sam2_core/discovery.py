@@ -24,7 +24,7 @@ POINTS_PER_SIDE = 8
 """The grid of points that is asked: coarse, since objects worth tracking are large; 64 points are a second or
 two of a CPU."""
 
-POINTS_PER_PIECE = 8
+POINTS_PER_PIECE = 4
 """The search pauses after so many points, so that images are processed in between."""
 
 
