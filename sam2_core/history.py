@@ -75,9 +75,13 @@ class History:
         self._total = 0
 
     def add(self, moment: Moment) -> None:
-        """Append the newest image; if its stamp runs backwards, the past is forgotten."""
+        """Append the image that has just arrived.
+
+        One that was overtaken on its way is no harm. If its stamp lies before all that is held, time has
+        begun anew, and the past is forgotten.
+        """
         with self._lock:
-            if self._moments and moment.stamp < self._moments[-1].stamp:
+            if self._moments and moment.stamp < min(held.stamp for held in self._moments):
                 self._clear()
             self._moments.append(moment)
             self._bytes.append(moment.count_bytes())
@@ -105,14 +109,16 @@ class History:
         moments = self.moments()
         if not moments:
             raise PromptError("no image has arrived yet: prompt again once the camera publishes")
-        oldest, newest = moments[0].stamp, moments[-1].stamp
+        stamps = [moment.stamp for moment in moments]
+        oldest, newest = min(stamps), max(stamps)
         if not oldest <= stamp <= newest:
             raise PromptError(
                 f"no image is kept for stamp {stamp / 1e9:.9f} s: the history reaches from "
                 f"{oldest / 1e9:.9f} s to {newest / 1e9:.9f} s; prompt on an image in between, "
                 "give stamp 0 for the newest image, or raise history_seconds"
             )
-        return next(moment for moment in reversed(moments) if moment.stamp <= stamp)
+        # of images with one stamp, the last to arrive
+        return max((m for m in reversed(moments) if m.stamp <= stamp), key=lambda m: m.stamp)
 
     def moments(self) -> list[Moment]:
         """All images held, the first to arrive first."""

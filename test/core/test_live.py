@@ -209,6 +209,15 @@ def test_stamps_that_run_backwards_are_survived(stream: Stream) -> None:
         stream.ask(Prompt(1, points=[[60, 90]]), index=6)
 
 
+def test_an_image_that_was_overtaken_on_its_way_costs_nothing_of_the_past(stream: Stream) -> None:
+    for index in (3, 4, 5, 7, 6, 8):
+        stream.show(index)
+    for index in (4, 6, 7):
+        track = stream.ask(Prompt(index, mask=filled(red_box(index))), index=index)
+        assert overlap(track.mask, red_box(index)) > 0.8
+        assert overlap(stream.results[-1].tracks[-1].mask, red_box(8)) > 0.8
+
+
 def test_the_newest_image_wins(small_nano: SAM2, frame: Frames) -> None:
     stream = Stream(small_nano, frame)
     gate = threading.Event()
