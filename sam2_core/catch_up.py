@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 
 from .history import History, Moment
@@ -20,22 +19,11 @@ class CatchUp:
     Args:
         tracker: of the stream.
         history: of the stream.
-        lock: held while the history is changed.
     """
 
-    def __init__(self, tracker: Tracker, history: History, lock: threading.Lock) -> None:
+    def __init__(self, tracker: Tracker, history: History) -> None:
         self._tracker = tracker
         self._history = history
-        self._lock = lock
-
-    def moment(self, stamp: int | None) -> Moment:
-        """The image that a stamp means: the newest at or before it; None: the newest processed one.
-
-        Raises:
-            PromptError: the history does not reach there.
-        """
-        processed = self._history.processed()
-        return processed[-1] if stamp is None and processed else self._history.at(stamp or 0)
 
     def prompt(self, prompt: Prompt, moment: Moment) -> tuple[Track, Track | None]:
         """Apply a prompt to a past image, then bring its object, and no other, to the present.
@@ -54,16 +42,15 @@ class CatchUp:
         Raises:
             PromptError: the prompt can't be followed. Nothing has changed.
         """
-        processed = self._history.processed()
         features = self._features(moment)
         [(object_id, prompt)] = self._tracker.resolve([prompt], features.height, features.width).items()
         present = None if prompt.restart else self._tracker.snapshot().get(object_id)
-        later = [m for m in processed if m.stamp > moment.stamp]
+        earlier, later = ([m for m in part if m.index is not None] for part in self._history.around(moment))
         replayed = spread(later, CATCH_UP_IMAGES)
         index = self._tracker.index - len(replayed)
         rollback = self._tracker.snapshot().get(object_id)
         try:
-            base = _state_at(moment, processed, object_id) if present is not None else None
+            base = _state_at(moment, earlier, object_id) if present is not None else None
             if base is not None:
                 again = (
                     moment.index is not None and object_id not in moment.before
@@ -77,16 +64,15 @@ class CatchUp:
         except Exception:
             self._tracker.restore(object_id, rollback)
             raise
-        with self._lock:
-            if prompt.restart:
-                self._history.forget([object_id])
-            if moment.index is not None:
-                moment.after = {**moment.after, object_id: timeline[0]}
-            for m, before, after in zip(later, timeline, timeline[1:], strict=False):
-                m.before, m.after = {**m.before, object_id: before}, {**m.after, object_id: after}
-        if processed and moment is processed[-1]:
-            newest = answer
-        return answer, newest
+        if prompt.restart:
+            self._history.forget([object_id])
+        if moment.index is not None:
+            self._history.update(moment, after={**moment.after, object_id: timeline[0]})
+        for m, before, after in zip(later, timeline, timeline[1:], strict=False):
+            self._history.update(
+                m, before={**m.before, object_id: before}, after={**m.after, object_id: after}
+            )
+        return answer, answer if moment.index == self._tracker.index else newest
 
     def _follow(
         self, object_id: int, later: list[Moment], replayed: list[Moment], index: int
@@ -122,11 +108,16 @@ class CatchUp:
         return self._tracker.encode(moment.image)
 
 
-def _state_at(moment: Moment, processed: list[Moment], object_id: int) -> ObjectState | None:
-    """What was known of an object when this image came, or, if it began right there, after it."""
+def _state_at(moment: Moment, earlier: list[Moment], object_id: int) -> ObjectState | None:
+    """What was known of an object when this image came, or, if it began right there, after it.
+
+    Args:
+        moment: the image.
+        earlier: the processed ones before it.
+        object_id: of the object.
+    """
     if moment.index is not None:
         return moment.before.get(object_id) or moment.after.get(object_id)
-    earlier = [m for m in processed if m.stamp <= moment.stamp]
     return earlier[-1].after.get(object_id) if earlier else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +24,7 @@ POINTS_PER_SIDE = 8
 """The grid of points that is asked: coarse, since objects worth tracking are large; 64 points are a second or
 two of a CPU."""
 
-POINTS_PER_PIECE = 8
+POINTS_PER_PIECE = 4
 """The search pauses after so many points, so that images are processed in between."""
 
 
@@ -52,10 +53,12 @@ class Search:
             raise PromptError(f"min_quality {self.min_quality:g} is out of range: give 0 to 1")
         if self.region is None:
             return
-        if len(self.region) != 4 or not np.isfinite(self.region).all():
+        if len(self.region) != 4:
             raise PromptError(
-                f"region {_numbers(self.region)} is not four finite numbers: give x_min y_min x_max y_max"
+                f"region has {len(self.region)} numbers: give x_min y_min x_max y_max in pixels, or none"
             )
+        if not np.isfinite(self.region).all():
+            raise PromptError(f"region {_numbers(self.region)} has NaN or infinity: give pixels")
         if self.region[0] >= self.region[2] or self.region[1] >= self.region[3]:
             raise PromptError(
                 f"region {_numbers(self.region)} has no area: give x_min y_min x_max y_max in pixels"
@@ -97,41 +100,60 @@ def discover(
             f"{len(tracker.object_ids)} of at most {tracker.max_objects} objects are tracked: "
             "remove one first, or raise max_objects"
         )
-    inside, grid = _region(search, *image.shape[:2])
-    generator = MaskGenerator.for_model(tracker.model, point_grids=[grid], points_per_batch=POINTS_PER_PIECE)
+    height, width = image.shape[:2]
+    x_min, y_min, x_max, y_max = _region(search, height, width)
+    # No larger than the model can see: what a piece takes does not depend on the camera.
+    scale = min(1.0, tracker.model.config.image_size / min(height, width))
+    size = round(width * scale), round(height * scale)
+    grid = build_point_grid(POINTS_PER_SIDE) * (x_max - x_min, y_max - y_min) + (x_min, y_min)
+    generator = MaskGenerator.for_model(
+        tracker.model, point_grids=[grid / (width, height)], points_per_batch=POINTS_PER_PIECE
+    )
     if search.min_quality > 0:
         generator.pred_iou_thresh = search.min_quality
-    records = yield from generator.generate_in_pieces(image)
-    taken = [track.mask for track in tracks]
+    records = yield from generator.generate_in_pieces(_resized(image, size))
+    inside = np.zeros((height, width), bool)
+    inside[int(y_min) : int(np.ceil(y_max)), int(x_min) : int(np.ceil(x_max))] = True
+    inside, *taken = (_resized_mask(mask, size) for mask in (inside, *(track.mask for track in tracks)))
     found: list[Found] = []
     for record in records:
         mask = record["segmentation"]
         area = np.count_nonzero(mask)
         if area == 0 or np.count_nonzero(mask & inside) * 2 < area:
             continue
-        if all(_iou(mask, other) <= DUPLICATE_IOU for other in taken):
+        if all(mask_iou(mask, other) <= DUPLICATE_IOU for other in taken):
             taken.append(mask)
             found.append(Found(mask, record["predicted_iou"]))
-    return found[: min(room, search.max_objects or room)]
+    found = found[: min(room, search.max_objects or room)]
+    return [Found(_resized_mask(one.mask, (width, height)), one.quality) for one in found]
 
 
-def _region(search: Search, height: int, width: int) -> tuple[BoolMask, NDArray[np.float64]]:
-    """The region as a mask (H, W), and its grid of points (N, 2), in 0..1 of the image."""
+def _region(search: Search, height: int, width: int) -> tuple[float, float, float, float]:
+    """Where to look, x_min, y_min, x_max, y_max in pixels of an image of this size."""
     x_min, y_min, x_max, y_max = search.region or (0, 0, width, height)
-    x_min, x_max = np.clip((x_min, x_max), 0, width)
-    y_min, y_max = np.clip((y_min, y_max), 0, height)
-    inside = np.zeros((height, width), bool)
-    inside[int(y_min) : int(np.ceil(y_max)), int(x_min) : int(np.ceil(x_max))] = True
-    if x_min >= x_max or y_min >= y_max:
+    region = max(x_min, 0.0), max(y_min, 0.0), min(x_max, float(width)), min(y_max, float(height))
+    if region[0] >= region[2] or region[1] >= region[3]:
         raise PromptError(
             f"region {_numbers(search.region or ())} lies outside the image of {width} x {height} pixels"
         )
-    grid = build_point_grid(POINTS_PER_SIDE)
-    corner, size = np.array([x_min, y_min]), np.array([x_max - x_min, y_max - y_min])
-    return inside, (corner + grid * size) / (width, height)
+    return region
 
 
-def _iou(one: BoolMask, other: BoolMask) -> float:
+def _resized(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """An image brought to a width and height in pixels."""
+    same = image.shape[1::-1] == size
+    return image if same else np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _resized_mask(mask: BoolMask, size: tuple[int, int]) -> BoolMask:
+    """A mask brought to a width and height in pixels."""
+    if mask.shape[1::-1] == size:
+        return mask
+    return cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) >= 0.5
+
+
+def mask_iou(one: BoolMask, other: BoolMask) -> float:
+    """Intersection over union of two masks of one size; 0 where both are empty."""
     union = np.count_nonzero(one | other)
     return np.count_nonzero(one & other) / union if union else 0.0
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +26,10 @@ class Moment:
 
     Attributes:
         stamp: nanoseconds of the images' own clock.
-        image: uint8 RGB (H, W, 3), kept where the image was never encoded.
+        image: uint8 RGB (H, W, 3), kept until the image has been encoded.
         features: the encoded image, or None.
-        index: number of the processed image; None if the image was passed over.
-        before, after: the states of all objects before and after this image; empty if it was passed over.
-        nbytes: bytes that this image brought into memory: pixels or features, and one memory per object.
+        index: number of the processed image; None if it waits still, or was passed over.
+        before, after: the states of all objects before and after this image; empty if it was not processed.
     """
 
     stamp: int
@@ -37,15 +38,6 @@ class Moment:
     index: int | None = None
     before: dict[int, ObjectState] = field(default_factory=dict)
     after: dict[int, ObjectState] = field(default_factory=dict)
-    nbytes: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        entries = [
-            entry for s in self.after.values() for entry in s.bank.entries if entry.index == self.index
-        ]
-        tensors = [*self.tensors(), *(t for e in entries for t in (e.pointer, e.features) if t is not None)]
-        pixels = 0 if self.image is None else self.image.nbytes
-        self.nbytes = pixels + sum(tensor.nbytes for tensor in tensors)
 
     def tensors(self) -> list[Tensor]:
         """Tensors of the encoded image."""
@@ -55,9 +47,19 @@ class Moment:
         appearance = [] if vision.appearance is None else [vision.appearance]
         return [vision.embedding, *vision.high_resolution, *appearance]
 
+    def count_bytes(self) -> int:
+        """Bytes that this image brought into memory: pixels or features, and each object's newest memory."""
+        changed = [state for i, state in self.after.items() if state is not self.before.get(i)]
+        entries = [e for state in changed for e in state.bank.entries if e.index == state.index]
+        tensors = [*self.tensors(), *(state.logits for state in changed)]
+        tensors += [t for e in entries for t in (e.pointer, e.features) if t is not None]
+        return (0 if self.image is None else self.image.nbytes) + sum(tensor.nbytes for tensor in tensors)
+
 
 class History:
-    """The images of the last seconds, oldest first; bounded in time and in bytes.
+    """The images of the last seconds in the order in which they arrived; bounded in time and in bytes.
+
+    May be used from any thread.
 
     Args:
         seconds: how far back it reaches, by the images' stamps.
@@ -67,28 +69,36 @@ class History:
     def __init__(self, seconds: float, max_bytes: int = HISTORY_BYTES) -> None:
         self._nanoseconds = round(seconds * 1e9)
         self._max_bytes = max_bytes
+        self._lock = threading.Lock()
         self._moments: deque[Moment] = deque()
-        self._bytes = 0
-
-    def __iter__(self) -> Iterator[Moment]:
-        return iter(self._moments)
-
-    @property
-    def newest(self) -> int | None:
-        """Stamp of the newest image, or None."""
-        return self._moments[-1].stamp if self._moments else None
+        self._bytes: deque[int] = deque()  # of each moment
+        self._total = 0
 
     def add(self, moment: Moment) -> None:
-        """Append the newest image; if its stamp runs backwards, the past is forgotten."""
-        if self._moments and moment.stamp < self._moments[-1].stamp:
-            self._moments.clear()
-            self._bytes = 0
-        self._moments.append(moment)
-        self._bytes += moment.nbytes
-        while len(self._moments) > 1 and (
-            moment.stamp - self._moments[0].stamp > self._nanoseconds or self._bytes > self._max_bytes
-        ):
-            self._bytes -= self._moments.popleft().nbytes
+        """Append the image that has just arrived.
+
+        One that was overtaken on its way is no harm. If its stamp lies before all that is held, time has
+        begun anew, and the past is forgotten.
+        """
+        with self._lock:
+            if self._moments and moment.stamp < min(held.stamp for held in self._moments):
+                self._clear()
+            self._moments.append(moment)
+            self._bytes.append(moment.count_bytes())
+            self._total += self._bytes[-1]
+            self._keep_within_bounds()
+
+    def update(self, moment: Moment, **changes: Any) -> None:
+        """Give attributes of an image other values; it may have been forgotten by now."""
+        with self._lock:
+            for name, value in changes.items():
+                setattr(moment, name, value)
+            if moment in self._moments:
+                place = self._moments.index(moment)
+                self._total -= self._bytes[place]
+                self._bytes[place] = moment.count_bytes()
+                self._total += self._bytes[place]
+                self._keep_within_bounds()
 
     def at(self, stamp: int) -> Moment:
         """The newest image at or before a stamp.
@@ -96,27 +106,60 @@ class History:
         Raises:
             PromptError: the history does not reach there.
         """
-        if not self._moments:
+        moments = self.moments()
+        if not moments:
             raise PromptError("no image has arrived yet: prompt again once the camera publishes")
-        oldest, newest = self._moments[0].stamp, self._moments[-1].stamp
+        stamps = [moment.stamp for moment in moments]
+        oldest, newest = min(stamps), max(stamps)
         if not oldest <= stamp <= newest:
             raise PromptError(
                 f"no image is kept for stamp {stamp / 1e9:.9f} s: the history reaches from "
-                f"{oldest / 1e9:.9f} s to {newest / 1e9:.9f} s; "
-                "prompt on a newer image, or raise history_seconds"
+                f"{oldest / 1e9:.9f} s to {newest / 1e9:.9f} s; prompt on an image in between, "
+                "give stamp 0 for the newest image, or raise history_seconds"
             )
-        return next(moment for moment in reversed(self._moments) if moment.stamp <= stamp)
+        # of images with one stamp, the last to arrive
+        return max((m for m in reversed(moments) if m.stamp <= stamp), key=lambda m: m.stamp)
 
-    def processed(self) -> list[Moment]:
-        """The images that the tracker has processed, oldest first."""
-        return [moment for moment in self._moments if moment.index is not None]
+    def moments(self) -> list[Moment]:
+        """All images held, the first to arrive first."""
+        with self._lock:
+            return list(self._moments)
+
+    def around(self, moment: Moment) -> tuple[list[Moment], list[Moment]]:
+        """What arrived before an image and what arrived after it; if it has been forgotten, none and all."""
+        moments = self.moments()
+        if moment not in moments:
+            return [], moments
+        place = moments.index(moment)
+        return moments[:place], moments[place + 1 :]
 
     def forget(self, object_ids: Iterable[int] | None = None) -> None:
         """Forget the past states of these objects, None: of all: their ids may soon mean other objects."""
         gone = None if object_ids is None else set(object_ids)
-        for moment in self._moments:
-            moment.before = {i: s for i, s in moment.before.items() if gone is not None and i not in gone}
-            moment.after = {i: s for i, s in moment.after.items() if gone is not None and i not in gone}
+        for moment in self.moments():
+            before, after = (
+                {i: s for i, s in states.items() if gone is not None and i not in gone}
+                for states in (moment.before, moment.after)
+            )
+            self.update(moment, before=before, after=after)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._clear()
+
+    def _clear(self) -> None:
+        self._moments.clear()
+        self._bytes.clear()
+        self._total = 0
+
+    def _keep_within_bounds(self) -> None:
+        newest = self._moments[-1].stamp
+        while len(self._moments) > 1 and (
+            newest - self._moments[0].stamp > self._nanoseconds or self._total > self._max_bytes
+        ):
+            self._moments.popleft()
+            self._total -= self._bytes.popleft()
 
 
 def held_bytes(moments: Iterable[Moment], states: Iterable[ObjectState]) -> int:

@@ -6,44 +6,30 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .catch_up import CatchUp
-from .discovery import Search, discover
-from .history import History, Moment, held_bytes
+from .discovery import Search
+from .history import Moment
 from .preprocessing import check_image
 from .prompts import Prompt, PromptError
+from .searches import Searches
+from .timeline import LiveResult, Timeline
 from .tracker import Track, Tracker
 from .worker import Worker
+
+__all__ = ["LiveResult", "LiveStatistics", "LiveTracker", "Worker"]
 
 CLOSED = "the tracker was closed before this could be done: start it and ask again"
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class LiveResult:
-    """What the tracker says of one image.
-
-    Attributes:
-        stamp: of the image, nanoseconds.
-        image: uint8 RGB (H, W, 3).
-        tracks: one per known object, ordered by id.
-        model_seconds: what the tracker took for it, prompts included that were followed since the last one.
-    """
-
-    stamp: int
-    image: NDArray[np.uint8]
-    tracks: list[Track]
-    model_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -66,21 +52,33 @@ class LiveStatistics:
 
 
 @dataclass(frozen=True, eq=False)
-class _Command:
-    """Something to be done on the worker's thread; a prompt, or a call between two images."""
+class _Call:
+    """Something to be done between two images."""
 
     future: Future[Any]
-    prompt: Prompt | None = None
-    stamp: int | None = None
-    call: Callable[[], Any] | None = None
+    function: Callable[[], Any]
 
 
 @dataclass(frozen=True, eq=False)
-class _Discovery:
-    """A search for objects that goes on for many turns, a piece in each."""
+class _Search:
+    """Something to be done in many turns."""
 
     future: Future[list[Track]]
-    pieces: Generator[None, None, list[Track]]
+    search: Search
+
+
+@dataclass(frozen=True, eq=False)
+class _Prompt:
+    """A prompt, and the stamp of the image it was said of, or None."""
+
+    future: Future[Track]
+    prompt: Prompt
+    stamp: int | None
+
+
+_Request = _Call | _Search | _Prompt
+_Asked = dict[int, tuple[_Prompt, Prompt]]
+"""Prompts on the image that is about to be processed, as they came and resolved, by object."""
 
 
 class LiveTracker:
@@ -99,17 +97,12 @@ class LiveTracker:
         if not 0 <= history_seconds < float("inf"):
             raise ValueError(f"history_seconds {history_seconds} is out of range: give 0 or more seconds")
         self.turn = threading.Lock()
-        self._tracker = tracker
-        self._history = History(history_seconds)
-        self._lock = threading.Lock()
-        self._catch_up = CatchUp(tracker, self._history, self._lock)
-        self._slot: tuple[int, NDArray[np.uint8]] | None = None
-        self._commands: deque[_Command] = deque()
-        self._discoveries: deque[_Discovery] = deque()
+        self._timeline = Timeline(tracker, history_seconds)
+        self._searches = Searches()
         self._callbacks: list[Callable[[LiveResult], None]] = []
-        self._last: LiveResult | None = None
-        self._newest: Moment | None = None  # that of the last result
-        self._seconds = 0.0
+        self._lock = threading.Lock()  # for what follows
+        self._slot: Moment | None = None  # the newest image, while it waits
+        self._requests: deque[_Request] = deque()
         self._received = self._processed = self._dropped = 0
         self._closed = False
         self._own_worker = worker is None
@@ -131,10 +124,8 @@ class LiveTracker:
             if self._closed:
                 return
             self._received += 1
-            if self._slot is not None:
-                self._dropped += 1
-                self._history.add(Moment(self._slot[0], image=self._slot[1]))
-            self._slot = (stamp, image)
+            self._dropped += self._slot is not None
+            self._slot = self._timeline.add(image, stamp)
         self._worker.wake()
 
     def prompt(self, prompt: Prompt, stamp: int | None = None) -> Future[Track]:
@@ -148,7 +139,7 @@ class LiveTracker:
         Returns: the object's track in that image, once it exists. It fails with `PromptError` where the
             prompt can't be followed; nothing has changed then.
         """
-        return self._enqueue(_Command(Future(), prompt=prompt, stamp=stamp))
+        return self._enqueue(_Prompt(Future(), prompt, stamp))
 
     def remove(self, object_ids: Iterable[int] | None = None) -> Future[list[int]]:
         """Forget objects, None: all.
@@ -156,24 +147,16 @@ class LiveTracker:
         Returns: the ids left. It fails with `PromptError` for an unknown id; none is removed then.
         """
         ids = None if object_ids is None else list(object_ids)
-
-        def call() -> list[int]:
-            gone = self._tracker.object_ids if ids is None else ids
-            self._tracker.remove(gone)
-            self._forget(gone)
-            return self._tracker.object_ids
-
-        return self._enqueue(_Command(Future(), call=call))
+        return self._enqueue(_Call(Future(), lambda: self._timeline.remove(ids)))
 
     def reset(self) -> Future[None]:
         """Forget all objects, and what is being searched for."""
 
-        def call() -> None:
-            self._tracker.reset()
-            self._forget(None)
-            self._give_up_discoveries("all objects were forgotten before the search was over: ask again")
+        def forget() -> None:
+            self._timeline.remove()
+            self._searches.give_up("all objects were forgotten before the search was over: ask again")
 
-        return self._enqueue(_Command(Future(), call=call))
+        return self._enqueue(_Call(Future(), forget))
 
     def discover(self, search: Search | None = None) -> Future[list[Track]]:
         """Find what is in the newest image, and track it from there on.
@@ -188,15 +171,7 @@ class LiveTracker:
             of the search. It fails with `PromptError` before the first image, where no more objects fit,
             and where the region lies outside the image.
         """
-        discovery = _Discovery(Future(), self._discover(search or Search()))
-        with self._lock:
-            closed = self._closed
-            if not closed:
-                self._discoveries.append(discovery)
-        if closed:
-            _fail(discovery.future, CLOSED)
-        self._worker.wake()
-        return discovery.future
+        return self._enqueue(_Search(Future(), search or Search()))
 
     def on_result(self, callback: Callable[[LiveResult], None]) -> None:
         """Have every result delivered, on the worker's thread.
@@ -209,11 +184,9 @@ class LiveTracker:
     def statistics(self) -> LiveStatistics:
         """Counts and memory; cheap enough for once a second."""
         with self._lock:
-            moments, counts = list(self._history), (self._received, self._processed, self._dropped)
-            if self._newest is not None and self._newest not in moments:
-                moments.append(self._newest)
-        states = self._tracker.snapshot()
-        return LiveStatistics(*counts, len(states), held_bytes(moments, states.values()))
+            counts = self._received, self._processed, self._dropped
+        objects = len(self._timeline.tracker.object_ids)
+        return LiveStatistics(*counts, objects, self._timeline.held_bytes())
 
     def close(self) -> None:
         """Stop. What still waits fails with `PromptError`; no callback comes after this returns."""
@@ -221,12 +194,13 @@ class LiveTracker:
             if self._closed:
                 return
             self._closed = True
-            waiting, self._commands = self._commands, deque()
+            waiting, self._requests = self._requests, deque()
             self._slot = None
         self._worker.detach(self)
-        for command in waiting:
-            _fail(command.future, CLOSED)
-        self._give_up_discoveries(CLOSED)
+        for request in waiting:
+            _fail(request.future, PromptError(CLOSED))
+        self._searches.give_up(CLOSED)
+        self._timeline.clear()
         if self._own_worker:
             self._worker.close()
 
@@ -234,189 +208,124 @@ class LiveTracker:
     def busy(self) -> bool:
         """Whether there is something to do."""
         with self._lock:
-            return self._slot is not None or bool(self._commands) or bool(self._discoveries)
-
-    def _enqueue(self, command: _Command) -> Future[Any]:
-        with self._lock:
-            closed = self._closed
-            if not closed:
-                self._commands.append(command)
-        if closed:
-            _fail(command.future, CLOSED)
-        self._worker.wake()
-        return command.future
+            return self._slot is not None or bool(self._requests) or bool(self._searches)
 
     def work(self) -> None:
         """One turn, see `Worker`."""
         with self._lock:
-            slot, self._slot = self._slot, None
-            commands, self._commands = self._commands, deque()
-        with_image: list[_Command] = []
-        went_back = False
-        while commands:
-            command = commands.popleft()
-            newest = slot is not None and (command.stamp is None or command.stamp >= slot[0])
-            if command.prompt is not None and newest:
-                with_image.append(command)
-            elif with_image or (went_back and command.prompt is not None):
-                # order matters: what was asked after those prompts waits for the next turn
-                commands.appendleft(command)
-                break
-            else:
-                went_back = went_back or command.prompt is not None
-                self._do(command, more_to_come=slot is not None)
+            image, self._slot = self._slot, None
+            requests, self._requests = self._requests, deque()
+        asked: _Asked = {}
+        try:
+            self._follow(requests, image, asked)
+            if image is not None and not self._closed:
+                self._process(image, asked)
+            if self._searches.go_on() and self._slot is None:
+                self._deliver(again=True)
+        finally:  # whatever went wrong, nobody who asked is left waiting
+            for request, _ in asked.values():
+                _fail(request.future, PromptError(CLOSED))
+            with self._lock:
+                if not self._closed:
+                    self._requests.extendleft(reversed(requests))
+                    requests = deque()
+            for waiting in requests:
+                _fail(waiting.future, PromptError(CLOSED))
+
+    def _enqueue(self, request: _Request) -> Future[Any]:
         with self._lock:
             closed = self._closed
             if not closed:
-                self._commands.extendleft(reversed(commands))
+                self._requests.append(request)
         if closed:
-            for command in (*with_image, *commands):
-                _fail(command.future, CLOSED)
-            return
-        if slot is not None:
-            self._process(*slot, with_image)
-        if self._discoveries:
-            self._search_on(self._discoveries[0])
+            _fail(request.future, PromptError(CLOSED))
+        self._worker.wake()
+        return request.future
 
-    def _do(self, command: _Command, more_to_come: bool) -> None:
-        """Run a command between two images; `more_to_come`: a newer image is about to be processed."""
-        if not command.future.set_running_or_notify_cancel():
-            return
-        begin = time.perf_counter()
-        try:
-            if command.prompt is not None:
-                stamp, newest = command.stamp, self._history.newest
-                if stamp is not None and newest is not None and more_to_come:
-                    stamp = min(stamp, newest)  # what was said before the waiting image is not of the future
-                moment = self._catch_up.moment(stamp)
-                result: Any = self._go_back(command.prompt, moment)
-            else:
-                assert command.call is not None
-                result = command.call()
-        except Exception as error:  # whatever it is belongs to the one who asked
-            command.future.set_exception(error)
-            return
-        finally:
-            self._seconds += time.perf_counter() - begin
-        command.future.set_result(result)
-        if not more_to_come and self._last is not None:
-            self._deliver(self._last)
+    def _follow(self, requests: deque[_Request], image: Moment | None, asked: _Asked) -> None:
+        """Do what was asked, in order, as far as it fits into this turn; what is left waits for the next.
 
-    def _process(self, stamp: int, image: NDArray[np.uint8], commands: list[_Command]) -> None:
-        """One step of the stream, with the prompts that belong to its image."""
-        prompts: dict[int, Prompt] = {}
-        asked: list[_Command] = []
-        for command in commands:
-            if not command.future.set_running_or_notify_cancel():
-                continue
+        Args:
+            requests: what was asked; taken from the front.
+            image: about to be processed, or None.
+            asked: here go the prompts on that image.
+        """
+        went_back = False
+        while requests:
+            request = requests[0]
             try:
-                if command.stamp is not None and command.stamp > stamp:
-                    raise PromptError(
-                        f"no image has arrived yet for stamp {command.stamp / 1e9:.9f} s: the newest is of "
-                        f"{stamp / 1e9:.9f} s; prompt on that, or give stamp 0 for the newest image"
+                if not isinstance(request, _Prompt):
+                    if asked:
+                        return  # it was asked after those
+                    self._do(request, image)
+                elif (moment := self._meant(request, image)) is image:
+                    if request.prompt.object_id in asked:
+                        return  # the second prompt corrects what comes of the first
+                    self._join(request, image, asked)
+                elif asked or went_back or (image is not None and self._timeline.is_after(moment, image)):
+                    return  # one of these per turn, and none on an image that came since the turn began
+                else:
+                    went_back = True
+                    self._do(
+                        _Call(request.future, partial(self._timeline.go_back, request.prompt, moment)), image
                     )
-                assert command.prompt is not None
-                prompts = self._tracker.resolve([*prompts.values(), command.prompt], *image.shape[:2])
-                asked.append(command)
             except PromptError as error:
-                command.future.set_exception(error)
-        before = dict(self._tracker.snapshot())
-        begin = time.perf_counter()
+                _fail(request.future, error)
+            requests.popleft()
+
+    def _meant(self, request: _Prompt, image: Moment | None) -> Moment:
+        if request.stamp is None and image is not None:
+            return image
+        return self._timeline.meant(request.stamp)
+
+    def _join(self, request: _Prompt, image: Moment, asked: _Asked) -> None:
+        """Have a prompt followed when its image is processed; raises `PromptError` if it can't be."""
+        assert image.image is not None
+        earlier = [prompt for _, prompt in asked.values()]
+        resolved = self._timeline.tracker.resolve([*earlier, request.prompt], *image.image.shape[:2])
+        if request.future.set_running_or_notify_cancel():
+            object_id = list(resolved)[-1]
+            asked[object_id] = request, resolved[object_id]
+
+    def _do(self, request: _Call | _Search, image: Moment | None) -> None:
+        """Do what does not wait for an image; `image`: the one about to be processed, or None."""
+        if isinstance(request, _Search):
+            self._searches.add(request.future, self._timeline.discover(request.search))
+            return
+        if not request.future.set_running_or_notify_cancel():
+            return
         try:
-            features = self._tracker.encode(image)
-            tracks = self._tracker.advance(features, self._tracker.object_ids, list(prompts.values()))
+            result = request.function()
+        except Exception as error:  # whatever it is belongs to the one who asked
+            request.future.set_exception(error)
+            return
+        request.future.set_result(result)
+        if image is None:
+            self._deliver(again=True)
+
+    def _process(self, image: Moment, asked: _Asked) -> None:
+        """One step of the stream, with the prompts that belong to its image."""
+        try:
+            tracks = self._timeline.process(image, [prompt for _, prompt in asked.values()])
         except Exception as error:  # an image may be lost, the stream goes on
-            _log.exception("the image of %.9f s could not be processed", stamp / 1e9)
+            _log.exception("the image of %.9f s could not be processed", image.stamp / 1e9)
             with self._lock:
                 self._dropped += 1
-            for command in asked:
-                command.future.set_exception(error)
+            for request, _ in asked.values():
+                request.future.set_exception(error)
             return
-        finally:
-            self._seconds += time.perf_counter() - begin
-        after = dict(self._tracker.snapshot())
-        self._newest = Moment(stamp, None, features, self._tracker.index, before, after)
         with self._lock:
-            self._history.forget(object_id for object_id, prompt in prompts.items() if prompt.restart)
-            self._history.add(self._newest)
             self._processed += 1
-        self._last = LiveResult(stamp, image, tracks)
-        self._deliver(self._last)
+        self._deliver()
         by_id = {track.object_id: track for track in tracks}
-        for command, object_id in zip(asked, prompts, strict=True):
-            command.future.set_result(by_id[object_id])
+        for object_id, (request, _) in asked.items():
+            request.future.set_result(by_id[object_id])
 
-    def _go_back(self, prompt: Prompt, moment: Moment) -> Track:
-        """Apply a prompt to a past image and show what becomes of it in the newest. Returns: its track
-        there.
-        """
-        answer, newest = self._catch_up.prompt(prompt, moment)
-        if newest is not None:
-            self._replace_in_last(newest)
-        return answer
-
-    def _discover(self, search: Search) -> Generator[None, None, list[Track]]:
-        last, moment = self._last, self._newest
-        if last is None or moment is None:
-            raise PromptError("no image has arrived yet: ask again once the camera publishes")
-        found = yield from discover(self._tracker, last.image, last.tracks, search)
-        tracks: list[Track] = []
-        for one in found:
-            yield
-            if len(self._tracker.object_ids) == self._tracker.max_objects:
-                break  # prompts were quicker
-            track = self._go_back(Prompt(None, mask=one.mask), moment)
-            tracks.append(replace(track, score=one.quality))
-        return tracks
-
-    def _search_on(self, discovery: _Discovery) -> None:
-        """Do the next piece of a search."""
-        future, result, error = discovery.future, None, None
-        if future.running() or future.set_running_or_notify_cancel():
-            shown = self._last
-            try:
-                next(discovery.pieces)
-            except StopIteration as end:
-                result = end.value
-            except Exception as failure:  # whatever it is belongs to the one who asked
-                error = failure
-            if self._last is not shown and self._slot is None and self._last is not None:
-                self._deliver(self._last)
-            if result is None and error is None:
-                return
-        with self._lock:
-            if not self._discoveries or self._discoveries[0] is not discovery:
-                return  # given up meanwhile
-            self._discoveries.popleft()
-        if error is not None:
-            future.set_exception(error)
-        elif result is not None:
-            future.set_result(result)
-
-    def _give_up_discoveries(self, reason: str) -> None:
-        with self._lock:
-            discoveries, self._discoveries = self._discoveries, deque()
-        for discovery in discoveries:
-            _fail(discovery.future, reason)
-
-    def _forget(self, object_ids: list[int] | None) -> None:
-        """Removed objects must not come back from the past: their ids may soon mean other objects."""
-        with self._lock:
-            self._history.forget(object_ids)
-        if self._last is not None:
-            left = [t for t in self._last.tracks if object_ids is not None and t.object_id not in object_ids]
-            self._last = replace(self._last, tracks=left)
-
-    def _replace_in_last(self, track: Track) -> None:
-        """Put an object's new track into the newest result."""
-        if self._last is not None and self._last.image.shape[:2] == track.mask.shape:
-            others = [t for t in self._last.tracks if t.object_id != track.object_id]
-            tracks = sorted([*others, track], key=lambda t: t.object_id)
-            self._last = replace(self._last, tracks=tracks)
-
-    def _deliver(self, result: LiveResult) -> None:
-        result = replace(result, model_seconds=self._seconds)
-        self._seconds = 0.0
+    def _deliver(self, again: bool = False) -> None:
+        """Tell the listeners of the newest result."""
+        result = self._timeline.take_result(again)
+        if result is None:
+            return
         for callback in self._callbacks:
             if self._closed:
                 return
@@ -426,6 +335,6 @@ class LiveTracker:
                 _log.exception("a listener failed on the image of %.9f s", result.stamp / 1e9)
 
 
-def _fail(future: Future[Any], reason: str) -> None:
-    if future.running() or future.set_running_or_notify_cancel():
-        future.set_exception(PromptError(reason))
+def _fail(future: Future[Any], error: PromptError) -> None:
+    if not future.done() and (future.running() or future.set_running_or_notify_cancel()):
+        future.set_exception(error)

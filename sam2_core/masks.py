@@ -119,13 +119,19 @@ def overlay(image: RgbImage, tracks: Sequence[TrackLike] | IdImage, alpha: float
     if ids.shape != image.shape[:2]:
         raise ValueError(f"id image has shape {ids.shape}, the image {image.shape[:2]}")
     result = image.copy()
-    inside = ids > 0
-    if not inside.any():
+    box = mask_to_box(ids > 0)
+    if box is None:
         return result
-    colours = PALETTE[ids]
-    blended = cv2.addWeighted(image, 1.0 - alpha, colours, alpha, 0.0)
-    np.copyto(result, blended, where=inside[..., None])
-    np.copyto(result, colours, where=_outline(ids)[..., None])
+    # only where something is to be drawn; a margin, because the outline looks at the neighbours
+    margin = _outline_width(ids.shape)
+    x_min, y_min = np.maximum(box[:2] - margin, 0)
+    x_max, y_max = box[2:] + margin
+    part = slice(y_min, y_max), slice(x_min, x_max)
+    inner, drawn = np.ascontiguousarray(ids[part]), result[part]
+    colours = cv2.LUT(cv2.merge((inner, inner, inner)), PALETTE[None])
+    blended = cv2.addWeighted(drawn, 1.0 - alpha, colours, alpha, 0.0)
+    painted = cv2.copyTo(blended, inner, drawn.copy())
+    result[part] = cv2.copyTo(colours, _outline(inner, margin), painted)
     return result
 
 
@@ -148,17 +154,20 @@ def overlay_all(image: RgbImage, masks: Sequence[BoolMask], alpha: float = 0.5) 
     colours = cv2.cvtColor(wheel[None], cv2.COLOR_HSV2RGB)[0][ids]
     result = image.copy()
     np.copyto(result, cv2.addWeighted(image, 1.0 - alpha, colours, alpha, 0.0), where=(ids > 0)[..., None])
-    np.copyto(result, colours, where=_outline(ids)[..., None])
-    return result
+    return np.asarray(cv2.copyTo(colours, _outline(ids, _outline_width(ids.shape)), result), np.uint8)
 
 
-def _outline(ids: NDArray[np.uint8] | NDArray[np.uint16]) -> BoolMask:
-    """The objects' own pixels next to something else; two pixels wide from 720 lines on."""
+def _outline_width(shape: tuple[int, ...]) -> int:
+    """Pixels: two from 720 lines on."""
+    return max(1, round(min(shape) / 480))
+
+
+def _outline(ids: NDArray[np.uint8] | NDArray[np.uint16], width: int) -> NDArray[np.uint8]:
+    """Where the objects' own pixels lie so close to something else, uint8 (H, W) of 0 and 1."""
     kernel = np.ones((3, 3), np.uint8)
-    repeats = max(1, round(min(ids.shape) / 480))
-    highest = cv2.dilate(ids, kernel, iterations=repeats)
-    lowest = cv2.erode(ids, kernel, iterations=repeats)
-    return (ids > 0) & (highest != lowest)
+    highest = cv2.dilate(ids, kernel, iterations=width)
+    lowest = cv2.erode(ids, kernel, iterations=width)
+    return ((ids > 0) & (highest != lowest)).view(np.uint8)
 
 
 def encode_rle(mask: BoolMask) -> RunLengths:

@@ -73,21 +73,31 @@ class Worker:
             self._condition.notify()
 
     def _run(self) -> None:
-        while (stream := self._next()) is not None:
-            with stream.turn:
-                try:
-                    stream.work()
-                except Exception:  # one stream's trouble must not end the others'
-                    _log.exception("a turn ended early")
+        while self._serve_next():
+            pass
+
+    def _serve_next(self) -> bool:
+        """Wait for a stream that has something to do and give it a turn. Returns: whether to go on."""
+        # a function of its own, so that no stream is kept alive while the worker waits for the next
+        stream = self._next()
+        if stream is None:
+            return False
+        with stream.turn:
+            try:
+                stream.work()
+            except Exception:  # one stream's trouble must not end the others'
+                _log.exception("a turn ended early")
+        return True
 
     def _next(self) -> Stream | None:
         """The next stream in turn that has something to do; None at the end."""
         with self._condition:
             while not self._closing:
-                for position, stream in enumerate(self._streams):
-                    if stream.busy:
-                        # whoever is served goes to the end of the queue
-                        self._streams.append(self._streams.pop(position))
-                        return stream
+                ready = next((stream for stream in self._streams if stream.busy), None)
+                if ready is not None:
+                    # whoever is served goes to the end of the queue
+                    self._streams.remove(ready)
+                    self._streams.append(ready)
+                    return ready
                 self._condition.wait()
         return None

@@ -62,7 +62,6 @@ class Camera:
         self._tracker = tracker
         self._worker = worker
         self._live: LiveTracker | None = None
-        self._idle = LiveStatistics(0, 0, 0, 0, 0)
         self._meter = Meter()
         self._subscription: Any = None
         self._lock = threading.Lock()
@@ -134,8 +133,11 @@ class Camera:
 
     def report(self) -> Report:
         """How the camera is doing, for the diagnostics."""
-        live = self._live
-        return self._meter.report(live.statistics() if live is not None else self._idle)
+        live, tracker = self._live, self._tracker
+        if live is not None:
+            return self._meter.report(live.statistics())
+        # Inactive: the objects are still there.
+        return self._meter.report(LiveStatistics(0, 0, 0, len(tracker.object_ids), tracker.memory_bytes))
 
     def _on_image(self, message: Image) -> None:
         self._take(message, conversions.decode_image)
@@ -227,8 +229,9 @@ class Camera:
                 self._overlay.publish(conversions.image_message(picture, "rgb8", header))
             if jpeg:
                 self._overlay_jpeg.publish(conversions.compressed_message(picture, header))
-        latency_ms = (self._node.get_clock().now().nanoseconds - result.stamp) * 1e-6
-        self._meter.published(latency_ms, result.model_seconds * 1e3)
+        if not result.again:  # else the time since the image was seen is nobody's delay
+            latency_ms = (self._node.get_clock().now().nanoseconds - result.stamp) * 1e-6
+            self._meter.published(latency_ms, result.model_seconds * 1e3)
 
     def _frame_id(self, stamp: int) -> str:
         with self._lock:

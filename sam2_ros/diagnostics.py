@@ -25,7 +25,8 @@ class Report:
     """What a camera has to say about the time since its last report.
 
     Attributes:
-        rate_in, rate_out: images received and published, per second.
+        rate_in, rate_out: images received and published, per second; one that is published again, because
+            its objects have changed, counts once.
         latency_p50, latency_p95: from an image's stamp to its publication, milliseconds of the node's clock,
             over the last `WINDOW` images; None before the first.
         model_p50: what the model took of it.

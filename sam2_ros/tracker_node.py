@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,10 @@ from sam2_ros.process import run
 
 def main(args: list[str] | None = None) -> int:
     """Runs the node `sam2` until SIGINT or SIGTERM."""
+    # PyTorch's threads sleep while they wait for one another. Where cores are shared with other programs,
+    # threads that spin instead take them for nothing: ten times the work was seen on a busy machine. OpenMP
+    # reads this when it is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     return run(_make_node, args)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scene import filled, overlap, red_box
 
 from sam2_core import LiveResult, LiveTracker, Prompt, PromptError, Tracker, Worker
-from sam2_core.discovery import DUPLICATE_IOU, Search
+from sam2_core.discovery import DUPLICATE_IOU, Found, Search, discover, mask_iou
 from sam2_core.model import SAM2
 
 Frames = Callable[[int], NDArray[np.uint8]]
@@ -95,6 +95,35 @@ def test_nothing_is_found_twice(stream: Stream) -> None:
     assert again == []
 
 
+def test_what_is_prompted_during_the_search_is_not_found_again(stream: Stream) -> None:
+    stream.show(0)
+    pending = stream.live.discover()
+    assert stream.live.prompt(Prompt(200, mask=filled(red_box(0)))).result(PATIENCE).object_id == 200
+    assert not pending.done()
+    found = pending.result(PATIENCE)
+    assert found
+    assert all(overlap(track.mask, red_box(0)) <= DUPLICATE_IOU for track in found)
+    assert sorted(t.object_id for t in stream.show(1).tracks) == [*(t.object_id for t in found), 200]
+
+
+def test_objects_of_a_large_image_are_found_in_its_own_pixels(nano: SAM2, frame: Frames) -> None:
+    large = np.ascontiguousarray(np.repeat(np.repeat(frame(0), 4, axis=0), 4, axis=1))
+    tracker = Tracker(nano)
+    tracker.step(large)
+    found: list[Found] = []
+
+    def collect() -> Iterator[None]:
+        found.extend((yield from discover(tracker, large, [], Search())))
+
+    for _ in collect():
+        pass
+    assert {one.mask.shape for one in found} == {(960, 1280)}
+    x_min, y_min, x_max, y_max = (4 * side for side in red_box(0))
+    truth = np.zeros((960, 1280), bool)
+    truth[y_min:y_max, x_min:x_max] = True
+    assert max(mask_iou(one.mask, truth) for one in found) > 0.8
+
+
 def test_only_the_region_is_searched_and_only_as_many_are_taken(stream: Stream) -> None:
     stream.show(0)
     search = Search(region=(0, 40, 100, 140), max_objects=1, min_quality=0.6)
@@ -146,8 +175,8 @@ def test_requests_that_cannot_be_followed_are_refused(small_nano: SAM2, frame: F
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"region": (1, 2, 3)}, "region .* is not four finite numbers"),
-        ({"region": (1, 2, float("nan"), 4)}, "region .* is not four finite numbers"),
+        ({"region": (1, 2, 3)}, "region has 3 numbers: give x_min y_min x_max y_max in pixels, or none"),
+        ({"region": (1, 2, float("nan"), 4)}, r"region \(1, 2, nan, 4\) has NaN or infinity"),
         ({"region": (9, 2, 3, 4)}, "region .* has no area"),
         ({"max_objects": -1}, "max_objects -1 is below 0"),
         ({"min_quality": 1.5}, "min_quality 1.5 is out of range"),

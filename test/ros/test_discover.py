@@ -65,7 +65,7 @@ def test_a_region_and_limits_are_kept_to(client: Client, masks: list[Image]) -> 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"region": [1.0, 2.0]}, "region (1, 2) is not four finite numbers"),
+        ({"region": [1.0, 2.0]}, "region has 2 numbers: give x_min y_min x_max y_max"),
         ({"region": [5.0, 5.0, 5.0, 9.0]}, "region (5, 5, 5, 9) has no area"),
         ({"region": [900.0, 0.0, 950.0, 9.0]}, "lies outside the image of 320 x 240 pixels"),
         ({"min_quality": 3.0}, "min_quality 3 is out of range"),

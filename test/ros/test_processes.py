@@ -9,12 +9,15 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 pytest.importorskip("sam2_ros.interfaces", exc_type=ImportError)
 
-from ros_graph import PATIENCE, SECOND, Client, image_message
+from geometry_msgs.msg import Point
+from ros_graph import PATIENCE, SECOND, Client, image_message, pixels
+from scene import filled, red_box
 from sensor_msgs.msg import Image
 
 from sam2_ros.interfaces import Prompt
@@ -29,8 +32,10 @@ def launch(ros: None) -> Iterator[Launch]:
     """Starts one of the package's executables as a process."""
     processes = []
 
-    def launch(executable: str, **parameters: object) -> subprocess.Popen:
+    def launch(executable: str, *remaps: str, **parameters: object) -> subprocess.Popen:
         command = [sys.executable, "-m", f"sam2_ros.{executable}", "--ros-args"]
+        for remap in remaps:
+            command += ["-r", remap]
         for name, value in parameters.items():
             command += ["-p", f"{name}:={value}"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -71,6 +76,34 @@ def test_an_active_node_ends_cleanly(
     end(process, number)
 
 
+def test_tracking_goes_on_when_the_camera_is_killed_and_comes_back(
+    launch: Launch, client: Client, tmp_path: Path, frame: Callable[[int], np.ndarray]
+) -> None:
+    for index in range(10):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), frame(index)[..., ::-1])
+    node = launch("tracker_node", **SMALL)
+    assert client.change_state("configure")
+    assert client.change_state("activate")
+    masks = client.collect(Image, "/camera/sam2/mask")
+    camera = {"source": tmp_path, "rate": 30.0, "loop": "true"}
+    first = launch("video_publisher", "__ns:=/camera", **camera)
+    client.wait_until(lambda: masks, "a mask")
+    mask = image_message(filled(red_box(0)).astype(np.uint8), 0, "mono8")
+    assert client.call(Prompt, "/camera/sam2/prompt", Prompt.Request(mask=mask)).success
+    client.wait_until(lambda: pixels(masks[-1]).any(), "the object")
+
+    first.kill()
+    first.wait()
+    request = Prompt.Request(points=[Point(x=240.0, y=45.0)], object_id=2)
+    assert client.call(Prompt, "/camera/sam2/prompt", request).success  # on the last image that came
+
+    masks.clear()
+    launch("video_publisher", "__ns:=/camera", **camera)
+    client.wait_until(lambda: len(masks) > 5, "masks of the camera that came back")
+    assert 1 in np.unique(pixels(masks[-1]))
+    end(node, signal.SIGINT)
+
+
 def test_an_unconfigured_node_ends_cleanly(launch: Launch, client: Client) -> None:
     process = launch("tracker_node")
     assert client.state() == "unconfigured"
@@ -78,8 +111,6 @@ def test_an_unconfigured_node_ends_cleanly(launch: Launch, client: Client) -> No
 
 
 def test_a_camera_stand_in_that_waits_ends_cleanly(launch: Launch, client: Client, tmp_path: Path) -> None:
-    import cv2
-
     cv2.imwrite(str(tmp_path / "image.png"), np.zeros((8, 8, 3), np.uint8))
     process = launch("video_publisher", source=tmp_path)
     client.wait_until(lambda: client.node.count_publishers("/image_raw"), "the publisher")

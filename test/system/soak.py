@@ -1,9 +1,9 @@
 """A long run of the node as a process over real DDS: does anything grow, slow down or break?
 
 A camera drops, delays, duplicates and resizes images, a client adds, corrects, discovers, removes and resets
-objects through the services, see soak_script.py. Once a second /diagnostics and /proc of the node are
-noted. Left
-behind: soak.json, soak.png and the node's log, soak.log.
+objects through the services, see soak_script.py. Once a second /diagnostics and /proc of the node are noted.
+Then the node is cleaned up and configured again and again, see soak_lives.py. Left behind: soak.json,
+soak.png and the node's log, soak.log.
 
     PYTHONPATH=test python test/system/soak.py --frames 10000 --output out
 """
@@ -28,7 +28,9 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from ros_graph import RELIABLE, Client, image_message, nanoseconds
+from scene import draw
 from sensor_msgs.msg import Image
+from soak_lives import Footprint, compare_lives, live_again_and_again
 from soak_report import Record, Sample, compare, plot, summarise
 from soak_script import CYCLE, DELAY_BEATS, LATE_IMAGES, Beat, Request, Shown, make_cycle, prompt_of, render
 from std_srvs.srv import Trigger
@@ -54,7 +56,7 @@ class Soak:
         self.record = Record()
         self._beat = -WARM_UP_CYCLES * CYCLE
         self._client = client
-        self._process = Path(f"/proc/{process_id}")
+        self._process_id = process_id
         self._period = 1 / rate
         self._cycle = make_cycle(seed)
         self._images = render()
@@ -65,8 +67,10 @@ class Soak:
         self._lock = threading.Lock()
         self._began = time.monotonic()
         node = client.node
-        node.create_subscription(Image, "/camera/sam2/mask", self._on_mask, RELIABLE)
-        node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, RELIABLE)
+        self._subscriptions = [
+            node.create_subscription(Image, "/camera/sam2/mask", self._on_mask, RELIABLE),
+            node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, RELIABLE),
+        ]
         self._publisher = client.publisher(Image, "/camera/image_raw")
 
     def run(self, cycles: int) -> None:
@@ -79,6 +83,9 @@ class Soak:
             time.sleep(max(due - time.monotonic(), 0))
         for request, future in self._pending:
             self._note(request, self._client.receive(future, f"an answer of {request.verb}"))
+        for subscription in self._subscriptions:
+            self._client.node.destroy_subscription(subscription)
+        self._client.node.destroy_publisher(self._publisher)
 
     def _play(self, beat: Beat) -> None:
         shown = Shown(self._beat, time.time_ns(), beat.size)
@@ -145,15 +152,13 @@ class Soak:
         values = {pair.key: pair.value for status in message.status for pair in status.values}
         if not values.get("latency p50 (ms)"):
             return
-        status = dict(
-            line.split(":", 1) for line in (self._process / "status").read_text().splitlines() if ":" in line
-        )
+        footprint = Footprint.of(self._process_id)
         sample = Sample(
             time.monotonic() - self._began,
             self._beat,
-            int(status["VmRSS"].split()[0]) * 1024,
-            int(status["Threads"]),
-            len(list((self._process / "fd").iterdir())),
+            footprint.rss,
+            footprint.threads,
+            footprint.open_files,
             int(values["memory (bytes)"]),
             int(values["objects"]),
             int(values["processed"]),
@@ -200,6 +205,12 @@ def main() -> int:
     parser.add_argument("--model", default="sam2_nano")
     parser.add_argument("--image-size", type=int, default=128, help="the model's input; default: %(default)s")
     parser.add_argument("--threads", type=int, default=1, help="PyTorch's; default: %(default)s")
+    parser.add_argument(
+        "--lives",
+        type=int,
+        default=100,
+        help="afterwards, how often the node is cleaned up and configured again; default: %(default)s",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--short",
@@ -226,11 +237,12 @@ def main() -> int:
                     raise RuntimeError(f"the node could not {transition}: see {log}")
             soak = Soak(client, process.pid, options.rate, options.seed)
             soak.run(cycles)
+            footprints = live_again_and_again(client, process.pid, options.lives, draw)
             client.close()
         rclpy.shutdown()
     record = soak.record
     record.faults += log_faults(log.read_text())
-    comparisons = compare(record, cycles, judge_all=not options.short)
+    comparisons = compare(record, cycles, judge_all=not options.short) + compare_lives(footprints)
     plot(record, options.output / "soak.png")
     last = record.samples[-1]
     report = {
@@ -246,6 +258,7 @@ def main() -> int:
         "refusals": dict(record.reasons.most_common()),
         "comparisons": [{**asdict(c), "holds": c.holds} for c in comparisons],
         "faults": record.faults,
+        "lives": [asdict(footprint) for footprint in footprints],
         "samples": [asdict(sample) for sample in record.samples],
     }
     (options.output / "soak.json").write_text(json.dumps(report, indent=1))

@@ -135,13 +135,8 @@ def plot(record: Record, path: Path) -> None:
     samples = [s for s in record.samples if s.beat >= 0]
     beats = [s.beat for s in samples]
     rows: tuple[tuple[str, dict[str, list[float]]], ...] = (
-        (
-            "MiB",
-            {
-                "resident memory": [s.rss / 2**20 for s in samples],
-                "memory bytes (objects and history)": [s.memory_bytes / 2**20 for s in samples],
-            },
-        ),
+        ("MiB", {"resident memory": [s.rss / 2**20 for s in samples]}),
+        ("MiB", {"held for objects and history": [s.memory_bytes / 2**20 for s in samples]}),
         (
             "ms",
             {
@@ -158,14 +153,14 @@ def plot(record: Record, path: Path) -> None:
             },
         ),
     )
-    figure, axes = pyplot.subplots(len(rows), 1, sharex=True, figsize=(9, 7), layout="constrained")
+    figure, axes = pyplot.subplots(len(rows), 1, sharex=True, figsize=(9, 8), layout="constrained")
     for axis, (unit, curves) in zip(axes, rows, strict=True):
         for name, values in curves.items():
             axis.plot(beats, values, label=name, linewidth=1)
         axis.set_ylabel(unit)
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
-        axis.legend(loc="center right", fontsize=8)
+        axis.legend(loc="lower right", fontsize=8)
     axes[-1].set_xlabel("images since the warm-up")
     figure.savefig(path, dpi=100)
 

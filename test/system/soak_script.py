@@ -31,9 +31,6 @@ IMAGES = {"show": 75, "drop": 5, "duplicate": 5, "delay": 15}
 """What becomes of an image, and how often of 100 times. A delayed one is published after newer ones, with its
 own stamp, so that stamps run backwards."""
 DELAY_BEATS = 3
-DISORDER = 30
-"""Images are delayed in so many beats of a cycle; in the others the node's history, which forgets when stamps
-run backwards, has time to fill."""
 
 BEATS_PER_REQUEST = 5
 DISCOVER = 100
@@ -106,8 +103,6 @@ def make_cycle(seed: int) -> list[Beat]:
     for number in range(CYCLE):
         size = SIZES[number // BEATS_PER_SIZE % len(SIZES)]
         image = rng.choices(list(IMAGES), list(IMAGES.values()))[0]
-        if image == "delay" and number >= DISORDER:
-            image = "show"
         request = None
         if number == 0:
             request = Request("reset")
