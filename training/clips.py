@@ -1,8 +1,8 @@
-"""Short synthetic video from still photographs (the way of STM, STCN and XMem, with its weak spots covered).
+"""Short clips from photographs (the way of STM, STCN and XMem, with its weak spots covered) and real video.
 
-A clip is a background that moves as a camera would, with up to four objects that move on their own: the
-ones to follow, distractors (among them copies of another object), and occluders. Objects leave the picture,
-are hidden, vanish and return, so that the model learns when there is nothing to find.
+A clip is a background, a photo that moves as a camera would or video, with up to four objects that move on
+their own: the ones to follow, distractors (among them copies of another object), and occluders. Objects
+leave the picture, are hidden, vanish and return, so that the model learns when there is nothing to find.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from training.motion import CAMERA_PACE, OBJECT_PACE, Path, frame_patch, random_path
+from training.motion import CAMERA_PACE, OBJECT_PACE, Pace, Path, frame_patch, random_path
 from training.photometry import film, recolour
-from training.photos import PhotoStore
+from training.photos import PhotoStore, Video
+
+Box = tuple[float, float, float, float]
 
 SMALLEST_START = 0.003
 """An object must cover this share of frame 0 to be followed."""
@@ -42,8 +44,10 @@ class ClipSettings:
     Attributes:
         frames: T.
         size: S, pixels.
-        whole: Share of clips whose background carries an object of its own photo.
-        video: Share of the others whose background is real video, where there is any.
+        labelled: Share of clips whose background is real video with an object of its own, where there is any.
+        whole: Share of the others whose background is a photo with an object of its own.
+        video: Share of the rest whose background is real video without known objects, where there is any.
+        moving: Share of pasted objects that come from labelled video and move as they do there.
         extra: Chances of a second, third and fourth pasted object.
         copy: Chance that a further object is a copy of the one before.
         absence: Chance that an object goes away for some frames.
@@ -51,8 +55,10 @@ class ClipSettings:
 
     frames: int
     size: int
+    labelled: float = 0.4
     whole: float = 0.45
     video: float = 0.25
+    moving: float = 0.2
     extra: tuple[float, ...] = (0.6, 0.35, 0.15)
     copy: float = 0.3
     absence: float = 0.3
@@ -60,25 +66,37 @@ class ClipSettings:
 
 @dataclass
 class Sprite:
-    """An object cut out of a photo.
+    """An object cut out of a photo or a video.
 
     Attributes:
-        picture: RGBA.
-        box: Its extent in the picture, 0 to 1.
+        pictures: RGBA, one for all frames or one for each.
+        boxes: Its extent in each picture, 0 to 1.
         path: Where it is in every frame.
         hidden: Frames in which it is not drawn.
     """
 
-    picture: np.ndarray
-    box: tuple[float, float, float, float]
+    pictures: list[np.ndarray]
+    boxes: list[Box]
     path: Path
     hidden: set[int]
 
+    @property
+    def extent(self) -> tuple[float, float]:
+        """Width and height in the first picture, 0 to 1."""
+        x_min, y_min, x_max, y_max = self.boxes[0]
+        return x_max - x_min, y_max - y_min
 
-def _extent(mask: np.ndarray) -> tuple[float, float, float, float]:
+
+def _extent(mask: np.ndarray) -> Box:
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     size = mask.shape[0]
     return columns[0] / size, rows[0] / size, (columns[-1] + 1) / size, (rows[-1] + 1) / size
+
+
+def _cut_out(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """RGBA of an object. The rim of a drawn mask often shows the background: a little of it is taken away."""
+    alpha = cv2.GaussianBlur(cv2.erode(mask, np.ones((2, 2), np.uint8)) * 255, (0, 0), 0.8)
+    return np.dstack([image, alpha])
 
 
 def _frame_steps(rng: np.random.Generator, frames: int) -> np.ndarray:
@@ -116,9 +134,15 @@ class ClipMaker:
         settings = self.settings
         steps = _frame_steps(rng, settings.frames)
         pace = float(rng.choice([0.3, 0.8, 1.5, 2.6], p=[0.15, 0.35, 0.35, 0.15]))
-        whole = rng.random() < settings.whole
-        frames, labels = self._background(rng, steps, pace, whole)
-        sprites = self._sprites(rng, steps, pace, whole)
+        labelled = bool(self.store.labelled_videos) and rng.random() < settings.labelled
+        whole = not labelled and rng.random() < settings.whole
+        if labelled:
+            frames, labels = self._film(rng, steps, pace)
+        else:
+            frames, labels = self._background(rng, steps, pace, whole)
+        if (labelled or whole) and settings.frames > 3 and rng.random() < 0.5 * settings.absence:
+            self._cut_away(rng, frames, labels)
+        sprites = self._sprites(rng, steps, pace, labelled or whole)
         order = rng.permutation(len(sprites))
         for t in range(settings.frames):
             for number in order:
@@ -133,38 +157,57 @@ class ClipMaker:
         self, rng: np.random.Generator, steps: np.ndarray, pace: float, whole: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         """Frames and labels of what lies behind the pasted objects; its own object has the number 1."""
-        store, size, count = self.store, self.settings.size, len(steps)
+        store = self.store
+        if not whole and store.videos and rng.random() < self.settings.video:
+            pictures = [store.frame(n) for n in self._numbers(rng, store.videos, steps)]
+            return self._move(rng, steps, pictures, None, CAMERA_PACE.times(0.15 * pace), tilt=0.0)
+        position = store.draw(rng)
+        pictures = [store.image(position)] * len(steps)
+        masks = [store.object_mask(position, rng)] * len(steps) if whole else None
+        camera = OBJECT_PACE.times(0.8 * pace) if whole else CAMERA_PACE.times(pace)
+        return self._move(rng, steps, pictures, masks, camera, tilt=0.06)
+
+    def _film(
+        self, rng: np.random.Generator, steps: np.ndarray, pace: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Frames and labels of a labelled video; its object has the number 1."""
+        numbers = self._numbers(rng, self.store.labelled_videos, steps)
+        pictures = [self.store.frame(n) for n in numbers]
+        masks = [self.store.frame_labels(n) for n in numbers]
+        return self._move(rng, steps, pictures, masks, CAMERA_PACE.times(0.4 * pace), tilt=0.04)
+
+    def _numbers(self, rng: np.random.Generator, videos: list[Video], steps: np.ndarray) -> list[int]:
+        """Which frames of a video drawn at random are shown, forwards or backwards."""
+        video = videos[rng.integers(len(videos))]
+        first = int(rng.integers(video.start, max(video.start + 1, video.end - steps[-1])))
+        numbers = [min(first + int(step), video.end - 1) for step in steps]
+        return numbers[::-1] if rng.random() < 0.5 else numbers
+
+    def _move(
+        self,
+        rng: np.random.Generator,
+        steps: np.ndarray,
+        pictures: list[np.ndarray],
+        masks: list[np.ndarray] | None,
+        camera: Pace,
+        tilt: float,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Film pictures and masks of the size of the store with a camera of its own motion."""
+        size, count = self.settings.size, len(steps)
         labels = np.zeros((count, size, size), np.uint8)
         frames = np.empty((count, size, size, 3), np.uint8)
         zoom = float(np.exp(rng.uniform(0.0, 0.35)))
-        camera = CAMERA_PACE.times(pace) if not whole else OBJECT_PACE.times(0.8 * pace)
-        path = _sampled(random_path(rng, int(steps[-1]) + 1, camera, (0.5, 0.5), zoom, tilt=0.06), steps)
-        if not whole and store.videos and rng.random() < self.settings.video:
-            start, end = store.videos[rng.integers(len(store.videos))]
-            first = int(rng.integers(start, max(start + 1, end - steps[-1])))
-            pictures = [store.frames[min(first + int(step), end - 1)] for step in steps]
-            path = _sampled(
-                random_path(rng, int(steps[-1]) + 1, camera.times(0.15), (0.5, 0.5), zoom, 0.0), steps
-            )
-            mask = None
-        else:
-            position = store.draw(rng)
-            pictures = [store.image(position)] * count
-            mask = store.object_mask(position, rng) if whole else None
-        if rng.random() < 0.5:
-            pictures = [np.ascontiguousarray(picture[:, ::-1]) for picture in pictures]
-            mask = None if mask is None else np.ascontiguousarray(mask[:, ::-1])
+        path = _sampled(random_path(rng, int(steps[-1]) + 1, camera, (0.5, 0.5), zoom, tilt), steps)
+        mirror = slice(None, None, -1 if rng.random() < 0.5 else 1)
         for t, picture in enumerate(pictures):
-            patch = frame_patch(path, t, (0, 0, 1, 1), store.size, size, whole=True)
-            frames[t] = cv2.remap(
-                picture, patch.map_x, patch.map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-            )
-            if mask is not None:
-                labels[t] = cv2.remap(
-                    mask, patch.map_x, patch.map_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101
-                )
-        if whole and count > 3 and rng.random() < 0.5 * self.settings.absence:
-            self._cut_away(rng, frames, labels)
+            patch = frame_patch(path, t, (0, 0, 1, 1), self.store.size, size, whole=True)
+            maps = patch.map_x, patch.map_y
+            border = cv2.BORDER_REFLECT_101
+            picture = np.ascontiguousarray(picture[:, mirror])
+            frames[t] = cv2.remap(picture, *maps, cv2.INTER_LINEAR, borderMode=border)
+            if masks is not None:
+                mask = np.ascontiguousarray(masks[t][:, mirror])
+                labels[t] = cv2.remap(mask, *maps, cv2.INTER_NEAREST, borderMode=border)
         return frames, labels
 
     def _cut_away(self, rng: np.random.Generator, frames: np.ndarray, labels: np.ndarray) -> None:
@@ -195,28 +238,40 @@ class ClipMaker:
         self, rng: np.random.Generator, steps: np.ndarray, pace: float, copied: Sprite | None
     ) -> Sprite:
         if copied is not None:
-            picture, box = copied.picture, copied.box
+            pictures, boxes = copied.pictures, copied.boxes
             if rng.random() < 0.5:
-                picture = np.ascontiguousarray(picture[:, ::-1])
-                box = (1 - box[2], box[1], 1 - box[0], box[3])
+                pictures = [np.ascontiguousarray(picture[:, ::-1]) for picture in pictures]
+                boxes = [(1 - box[2], box[1], 1 - box[0], box[3]) for box in boxes]
             strength = float(rng.choice([0.0, 0.5, 1.5]))
         else:
-            position = self.store.draw(rng)
-            mask = self.store.object_mask(position, rng)
-            box = _extent(mask)
-            # The rim of a drawn mask often shows the photo's own background: take a little of it away.
-            alpha = cv2.GaussianBlur(cv2.erode(mask, np.ones((2, 2), np.uint8)) * 255, (0, 0), 0.8)
-            picture = np.dstack([self.store.image(position), alpha])
+            pictures, boxes = self._cut_outs(rng, steps)
             strength = float(rng.choice([0.0, 0.6]))
         if strength:
-            picture = np.dstack([recolour(rng, picture[..., :3].copy(), strength), picture[..., 3]])
-        width, height = box[2] - box[0], box[3] - box[1]
+            colours = np.concatenate([picture[..., :3] for picture in pictures])
+            shades = np.split(recolour(rng, colours, strength), len(pictures))
+            pictures = [
+                np.dstack([shade, picture[..., 3]]) for shade, picture in zip(shades, pictures, strict=True)
+            ]
+        width, height = boxes[0][2] - boxes[0][0], boxes[0][3] - boxes[0][1]
         wanted = np.exp(rng.uniform(np.log(0.13), np.log(0.75)))
         scale = float(min(wanted / np.sqrt(width * height), 2.2, 1.3 / max(width, height)))
         start = (float(rng.uniform(0.12, 0.88)), float(rng.uniform(0.15, 0.85)))
         own = OBJECT_PACE.times(pace * float(np.exp(rng.normal(0, 0.4))))
-        path = random_path(rng, int(steps[-1]) + 1, own, start, scale)
-        return Sprite(picture, box, _sampled(path, steps), set())
+        path = _sampled(random_path(rng, int(steps[-1]) + 1, own, start, scale), steps)
+        return Sprite(pictures, boxes, path, set())
+
+    def _cut_outs(self, rng: np.random.Generator, steps: np.ndarray) -> tuple[list[np.ndarray], list[Box]]:
+        """An object of a photo (one picture), or of a labelled video (one picture a frame)."""
+        store = self.store
+        if store.labelled_videos and rng.random() < self.settings.moving:
+            numbers = self._numbers(rng, store.labelled_videos, steps)
+            masks = [store.frame_labels(n) for n in numbers]
+            if min(int(mask.sum()) for mask in masks) >= SMALLEST_START * masks[0].size:
+                pictures = [_cut_out(store.frame(n), mask) for n, mask in zip(numbers, masks, strict=True)]
+                return pictures, [_extent(mask) for mask in masks]
+        position = store.draw(rng)
+        mask = store.object_mask(position, rng)
+        return [_cut_out(store.image(position), mask)], [_extent(mask)]
 
     def _send_away(self, rng: np.random.Generator, sprites: list[Sprite]) -> None:
         """Let an object vanish, leave over the picture's edge, or be covered by another for some frames."""
@@ -225,9 +280,7 @@ class ClipMaker:
         kind = rng.choice(["vanish", "leave", "covered"], p=[0.25, 0.4, 0.35])
         if kind == "covered" and len(sprites) > 1:
             cover = sprites[-1]
-            size = max(sprite.box[2] - sprite.box[0], sprite.box[3] - sprite.box[1])
-            least = min(cover.box[2] - cover.box[0], cover.box[3] - cover.box[1])
-            factor = 1.15 * size / least
+            factor = 1.15 * max(sprite.extent) / min(cover.extent)
             side = rng.choice([-1.0, 1.0]) * rng.uniform(0.25, 0.5)
             for t in range(len(sprite.path.position)):
                 away = max(first - t, t - last + 1, 0)
@@ -244,11 +297,12 @@ class ClipMaker:
             sprite.hidden = set(range(first, last))
 
     def _draw(self, sprite: Sprite, number: int, t: int, frame: np.ndarray, labels: np.ndarray) -> None:
-        patch = frame_patch(sprite.path, t, sprite.box, self.store.size, self.settings.size)
+        shown = min(t, len(sprite.pictures) - 1)
+        patch = frame_patch(sprite.path, t, sprite.boxes[shown], self.store.size, self.settings.size)
         if patch is None:
             return
         drawn = cv2.remap(
-            sprite.picture, patch.map_x, patch.map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
+            sprite.pictures[shown], patch.map_x, patch.map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
         )
         rows, columns = slice(patch.top, patch.bottom), slice(patch.left, patch.right)
         alpha = drawn[..., 3:].astype(np.uint16)

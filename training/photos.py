@@ -1,8 +1,9 @@
-"""The prepared training photographs: decoded once, kept in memory maps, drawn by weight."""
+"""The prepared training photographs and videos: decoded once, kept in memory maps, drawn by weight."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,10 +25,21 @@ class Photo:
     shares: list[float]
 
 
+@dataclass(frozen=True)
+class Video:
+    """What is known of one prepared video: its name, its frames, and whether their masks are known."""
+
+    name: str
+    start: int
+    end: int
+    labelled: bool
+
+
 class PhotoStore:
     """Square photographs with label maps, read from memory maps.
 
-    Every twentieth photo is held out for validation, so that no clip of one split shows a photo of the other.
+    Every twentieth photo and every tenth labelled video is held out for validation, so that no clip of one
+    split shows a photo or a labelled video of the other.
     """
 
     def __init__(self, folder: Path, split: str = "train") -> None:
@@ -50,11 +62,17 @@ class PhotoStore:
         self.photos = [photos[i] for i in self.indices]
         weights = np.array([photo.weight for photo in self.photos])
         self._cumulative = np.cumsum(weights / weights.sum())
-        video = folder / "frames.npy"
-        self.frames = np.load(video, mmap_mode="r") if video.exists() and split == "train" else None
-        self.videos: list[tuple[int, int]] = []
-        if self.frames is not None:
-            self.videos = [tuple(span) for span in json.loads((folder / "frames.json").read_text())]
+        self.videos: list[Video] = []
+        self.labelled_videos: list[Video] = []
+        if (folder / "frames.npy").exists():
+            self._frames = np.load(folder / "frames.npy", mmap_mode="r")
+            self._frame_labels = np.load(folder / "frame_labels.npy", mmap_mode="r")
+            known = [Video(**entry) for entry in json.loads((folder / "videos.json").read_text())]
+            self.videos = [video for video in known if not video.labelled and split == "train"]
+            labelled = [video for video in known if video.labelled]
+            self.labelled_videos = [
+                video for n, video in enumerate(labelled) if (n % 10 == 7) == (split == "validation")
+            ]
 
     @property
     def size(self) -> int:
@@ -73,6 +91,14 @@ class PhotoStore:
         """uint8 (size, size): the instance a pixel belongs to, 0 for none."""
         return np.asarray(self._labels[self.indices[position]])
 
+    def frame(self, number: int) -> np.ndarray:
+        """uint8 RGB (size, size, 3) of a video's frame."""
+        return np.asarray(self._frames[number])
+
+    def frame_labels(self, number: int) -> np.ndarray:
+        """uint8 (size, size): 1 on the object of a labelled video's frame."""
+        return np.asarray(self._frame_labels[number])
+
     def object_mask(self, position: int, rng: np.random.Generator) -> np.ndarray:
         """Choose an object of a photo: one instance, or all parts of a figure drawn as one.
 
@@ -88,6 +114,6 @@ class PhotoStore:
         return (labels == rng.choice(numbers, p=chances / chances.sum())).astype(np.uint8)
 
 
-def write_photo_list(folder: Path, photos: list[Photo]) -> None:
-    """Store what is known of the photos beside their pixels."""
-    (folder / "photos.json").write_text(json.dumps([asdict(photo) for photo in photos]))
+def write_list(path: Path, entries: Sequence[Photo] | Sequence[Video]) -> None:
+    """Store what is known of the photos or videos beside their pixels."""
+    path.write_text(json.dumps([asdict(entry) for entry in entries]))

@@ -7,6 +7,8 @@ data set is used.
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ import cv2
 import numpy as np
 
 Pair = tuple[np.ndarray, np.ndarray]
+Video = tuple[str, list[Pair]]
 
 # Regions smaller than this share of the photo are too small to be followed at the training size.
 SMALLEST_SHARE = 0.012
@@ -38,6 +41,27 @@ class Source:
     terms: str
     weight: float
     read: Callable[[Path], Iterator[Pair]]
+
+    def folder(self, root: Path) -> Path:
+        """Where the source lies below the data root."""
+        return root / self.repository.replace("/", "+")
+
+
+@dataclass(frozen=True)
+class VideoSource:
+    """A data set of videos.
+
+    Attributes:
+        name: Short name, stored with every video.
+        repository: Public repository, `owner/name`.
+        terms: Licence or terms of use, as published.
+        read: Yields (name, [(image uint8 RGB (H, W, 3), labels uint8 (H, W), 0 for none), ...]).
+    """
+
+    name: str
+    repository: str
+    terms: str
+    read: Callable[[Path], Iterator[Video]]
 
     def folder(self, root: Path) -> Path:
         """Where the source lies below the data root."""
@@ -141,6 +165,83 @@ def read_coco128(folder: Path) -> Iterator[Pair]:
         yield image, labels
 
 
+def read_coco(folder: Path) -> Iterator[Pair]:
+    """Parts of COCO with their instance files; of photos that both parts name, each is read once.
+
+    Crowds, which stand as run lengths, are left out. Small instances lie over large ones.
+    """
+    read: set[str] = set()
+    photos = {path.name: path for path in sorted(folder.rglob("*.jpg"))}
+    for listing in sorted(folder.rglob("instances_*2017.json")):
+        content = json.loads(listing.read_text())
+        polygons = defaultdict(list)
+        for annotation in content["annotations"]:
+            if isinstance(annotation["segmentation"], list):
+                polygons[annotation["image_id"]].append(annotation["segmentation"])
+        for entry in content["images"]:
+            name = entry["file_name"]
+            if name not in photos or name in read or not polygons[entry["id"]]:
+                continue
+            read.add(name)
+            labels = np.zeros((entry["height"], entry["width"]), np.uint8)
+            parts = [
+                [np.array(part, np.float64).reshape(-1, 2).round().astype(np.int32) for part in instance]
+                for instance in polygons[entry["id"]]
+            ]
+            parts.sort(key=lambda instance: sum(map(cv2.contourArea, instance)), reverse=True)
+            for number, instance in enumerate(parts[:MOST_INSTANCES], start=1):
+                cv2.fillPoly(labels, instance, number)
+            yield _image(photos[name]), labels
+
+
+def read_davis(folder: Path) -> Iterator[Video]:
+    """DAVIS 2016's training sequences, by their names; whatever else lies there is not read."""
+    base = folder / "DAVIS"
+    for name in DAVIS_TRAIN:
+        pairs = []
+        for path in sorted((base / "JPEGImages/480p" / name).glob("*.jpg")):
+            mask = cv2.imread(
+                str(base / "Annotations/480p" / name / f"{path.stem}.png"), cv2.IMREAD_GRAYSCALE
+            )
+            pairs.append((_image(path), (mask > 127).astype(np.uint8)))
+        if pairs:
+            yield name, pairs
+
+
+DAVIS_TRAIN = (
+    "bear",
+    "bmx-bumps",
+    "boat",
+    "breakdance-flare",
+    "bus",
+    "car-turn",
+    "dance-jump",
+    "dog-agility",
+    "drift-turn",
+    "elephant",
+    "flamingo",
+    "hike",
+    "hockey",
+    "horsejump-low",
+    "kite-walk",
+    "lucia",
+    "mallard-fly",
+    "mallard-water",
+    "motocross-bumps",
+    "motorbike",
+    "paragliding",
+    "rhino",
+    "rollerblade",
+    "scooter-gray",
+    "soccerball",
+    "stroller",
+    "surf",
+    "swing",
+    "tennis",
+    "train",
+)
+"""The 30 training sequences of DAVIS 2016; the other 20 are for evaluation, and are never trained on."""
+
 SOURCES = (
     Source("duts", "aviroshkovan/DUTS-TR", "published for research", 1.0, read_duts),
     Source("ecssd", "total-black/U2Net-ECSSD-Evaluation", "published for research", 1.0, read_ecssd),
@@ -155,4 +256,19 @@ SOURCES = (
         read_coco128,
     ),
     Source("pedestrians", "gmguarino/PennFudan", "published for research", 2.5, read_pedestrians),
+    *(
+        Source(name, repository, "annotations CC BY 4.0, photos under Flickr terms", weight, read_coco)
+        for name, repository, weight in (
+            ("coco_mini", "Obmutescence/COCO-MINI", 4.0),
+            ("coco_tiny", "zzowenzz/COCO_Tiny", 4.0),
+            ("tiny_coco", "enginbozaba/tiny_coco", 4.0),
+            ("coco_people", "minto5z/coco_yolo", 0.7),
+        )
+    ),
+)
+
+VIDEO_SOURCES = (
+    VideoSource(
+        "davis", "xmican10/KNN-project", "CC BY-NC 4.0; three sequences under YouTube's terms", read_davis
+    ),
 )

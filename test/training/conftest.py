@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.photos import Photo, write_photo_list
+from training.photos import Photo, Video, write_list
 
 SIDE = 96
 
@@ -43,5 +43,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         photos.append(Photo("regions" if number % 2 else "duts", 1.0, shares))
     np.save(folder / "images.npy", np.stack(images))
     np.save(folder / "labels.npy", np.stack(labels))
-    write_photo_list(folder, photos)
+    write_list(folder / "photos.json", photos)
+    videos = [Video(f"video{n}", 10 * n, 10 * n + 10, labelled=n < 9) for n in range(10)]
+    np.save(folder / "frames.npy", np.stack(images * 3)[:100])
+    np.save(folder / "frame_labels.npy", (np.stack(labels * 3)[:100] > 0).astype(np.uint8))
+    write_list(folder / "videos.json", videos)
     return folder
