@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .history import History, Moment
+from .memory_entry import MemoryEntry
 from .prompts import Prompt
 from .tracker import ImageFeatures, ObjectState, Track, Tracker
 
@@ -44,33 +45,29 @@ class CatchUp:
         """
         features = self._features(moment)
         [(object_id, prompt)] = self._tracker.resolve([prompt], features.height, features.width).items()
-        present = None if prompt.restart else self._tracker.snapshot().get(object_id)
+        rollback = self._tracker.snapshot().get(object_id)
+        present = None if prompt.restart else rollback
         earlier, later = ([m for m in part if m.index is not None] for part in self._history.around(moment))
         replayed = spread(later, CATCH_UP_IMAGES)
         index = self._tracker.index - len(replayed)
-        rollback = self._tracker.snapshot().get(object_id)
+        before, shown = _states_at(moment, earlier, object_id) if present is not None else (None, None)
         try:
-            base = _state_at(moment, earlier, object_id) if present is not None else None
-            if base is not None:
-                again = (
-                    moment.index is not None and object_id not in moment.before
-                )  # it began in this very image
-                base = base.shifted(index - base.index - (0 if again else 1))
-            self._tracker.restore(object_id, base)
+            self._tracker.restore(object_id, _to_be_corrected(before, shown, index))
             [answer] = self._tracker.advance(features, [], [prompt], index=index)
             if present is not None:
-                self._keep_what_came_later(object_id, present, moment)
+                self._keep_what_came_later(object_id, present, (before, shown), later, replayed, index)
             timeline, newest = self._follow(object_id, later, replayed, index)
         except Exception:
             self._tracker.restore(object_id, rollback)
             raise
         if prompt.restart:
             self._history.forget([object_id])
-        if moment.index is not None:
-            self._history.update(moment, after={**moment.after, object_id: timeline[0]})
-        for m, before, after in zip(later, timeline, timeline[1:], strict=False):
+        for m, old, new in zip((moment, *later), (before, *timeline), timeline, strict=False):
+            known = {i: state for i, state in m.before.items() if i != object_id}
             self._history.update(
-                m, before={**m.before, object_id: before}, after={**m.after, object_id: after}
+                m,
+                before=known if old is None else {**known, object_id: old},
+                after={**m.after, object_id: new},
             )
         return answer, answer if moment.index == self._tracker.index else newest
 
@@ -90,14 +87,26 @@ class CatchUp:
             timeline.append(self._tracker.snapshot()[object_id])
         return timeline, track
 
-    def _keep_what_came_later(self, object_id: int, present: ObjectState, moment: Moment) -> None:
-        """A late prompt does not undo what was said of newer images, nor the object's name."""
+    def _keep_what_came_later(
+        self,
+        object_id: int,
+        present: ObjectState,
+        known_then: tuple[ObjectState | None, ...],
+        later: list[Moment],
+        replayed: list[Moment],
+        index: int,
+    ) -> None:
+        """A late prompt does not undo what was said of newer images, nor the object's name.
+
+        Entries are told apart by their pointers: going back gives an entry a new index, never a new pointer.
+        """
+        known = {id(e.pointer) for state in known_then if state is not None for e in state.bank.entries}
+        said_later = []
+        for entry in present.bank.entries:
+            if entry.prompted and id(entry.pointer) not in known:
+                passed = _images_until(entry, object_id, later, replayed)
+                said_later.append(replace(entry, index=index + max(passed, 1)))
         state = self._tracker.snapshot()[object_id]
-        known_then = (
-            {e.index for e in moment.after[object_id].bank.entries} if object_id in moment.after else set()
-        )
-        said_later = [e for e in present.bank.entries if e.prompted and e.index not in known_then]
-        said_later = [e for e in said_later if moment.index is None or e.index > moment.index]
         bank = state.bank.with_prompted(said_later)
         self._tracker.restore(object_id, replace(state, bank=bank, label=state.label or present.label))
 
@@ -108,17 +117,45 @@ class CatchUp:
         return self._tracker.encode(moment.image)
 
 
-def _state_at(moment: Moment, earlier: list[Moment], object_id: int) -> ObjectState | None:
-    """What was known of an object when this image came, or, if it began right there, after it.
+def _states_at(
+    moment: Moment, earlier: list[Moment], object_id: int
+) -> tuple[ObjectState | None, ObjectState | None]:
+    """What was known of an object before an image, and what after it; None where it was not known.
 
     Args:
         moment: the image.
         earlier: the processed ones before it.
         object_id: of the object.
     """
-    if moment.index is not None:
-        return moment.before.get(object_id) or moment.after.get(object_id)
-    return earlier[-1].after.get(object_id) if earlier else None
+    before, after = moment.before.get(object_id), moment.after.get(object_id)
+    if moment.index is None and after is None:  # passed over, and nothing was said of it yet
+        before = earlier[-1].after.get(object_id) if earlier else None
+    return before, after
+
+
+def _to_be_corrected(before: ObjectState | None, shown: ObjectState | None, index: int) -> ObjectState | None:
+    """The state in which a prompt finds an object.
+
+    Args:
+        before: what was known of it before the image; None: it began there, or later.
+        shown: what was known after the image, its logits being those that the person saw; None: nothing.
+        index: number that the image gets.
+    """
+    if before is None:
+        return None if shown is None else shown.shifted(index - shown.index)
+    before = before.shifted(index - 1 - before.index)
+    return before if shown is None else replace(before, index=index, logits=shown.logits)
+
+
+def _images_until(entry: MemoryEntry, object_id: int, later: list[Moment], replayed: list[Moment]) -> int:
+    """How many of the replayed images come up to the one that left this entry."""
+    passed = 0
+    for moment in later:
+        passed += moment in replayed
+        state = moment.after.get(object_id)
+        if state is not None and any(e.pointer is entry.pointer for e in state.bank.entries):
+            break
+    return passed
 
 
 def spread(moments: list[Moment], count: int) -> list[Moment]:

@@ -11,7 +11,7 @@ class MemoryConfig:
 
     Attributes:
         prompted_frames: how many prompted images are kept; when they are full, the first stays and the
-            oldest of the rest goes.
+            oldest of the rest goes (of one alone, the newest stays).
         memory_frames: how many images back the spatial memory reaches.
         object_pointers: pointers reach back `object_pointers - 1` images; those of prompted images stay as
             long as the image does.
@@ -80,6 +80,33 @@ class PreprocessingConfig:
 
 
 @dataclass(frozen=True)
+class SightConfig:
+    """When a tracked object counts as out of sight, for models whose object score alone does not tell.
+
+    The evidence for an object is its presence times the predicted IoU of its mask. Between the two thresholds
+    what held in the image before goes on, so that nothing flickers. 0: it is never out of sight.
+
+    Attributes:
+        lost: an object in sight is lost when the evidence falls below this.
+        found: a lost one is in sight again when the evidence is at least this.
+
+    Raises:
+        ValueError: not 0 <= lost <= found <= 1.
+    """
+
+    lost: float = 0.0
+    found: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.lost <= self.found <= 1:
+            raise ValueError(f"lost {self.lost:g}, found {self.found:g}: give 0 <= lost <= found <= 1")
+
+    def holds(self, evidence: float, before: bool) -> bool:
+        """Whether an object with this evidence is in sight; `before`: whether it was in the image before."""
+        return evidence >= (self.lost if before else self.found)
+
+
+@dataclass(frozen=True)
 class EverythingConfig:
     """How a model is asked for every mask of a picture, see `MaskGenerator.for_model`.
 
@@ -112,6 +139,7 @@ class SAM2Config:
             masks.
         multimask_tracking: images without a prompt get three candidate masks, too.
         stable_single_mask: an unstable single mask gives way to the best of the three.
+        sight: when an object is out of sight although the model gives it a mask.
         memory: the model's own memory settings.
         everything: the model's own settings for finding every mask.
     """
@@ -133,6 +161,7 @@ class SAM2Config:
     multimask_points: tuple[int, int] = (0, 1)
     multimask_tracking: bool = True
     stable_single_mask: bool = True
+    sight: SightConfig = field(default_factory=SightConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     everything: EverythingConfig = field(default_factory=EverythingConfig)
 
@@ -173,6 +202,7 @@ _NANO = SAM2Config(
     multimask_points=(1, 1),
     multimask_tracking=False,
     stable_single_mask=False,
+    sight=SightConfig(lost=0.15, found=0.25),
     memory=MemoryConfig(prompted_frames=4, memory_frames=3, object_pointers=4),
     everything=EverythingConfig(
         points_per_side=16, pred_iou_thresh=0.5, stability_score_thresh=0.7, multimask_output=False

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .memory_entry import unique_bytes
+from .motion import MOTION_BYTES
 from .prompts import PromptError
 from .tracker import ImageFeatures, ObjectState
 
@@ -29,7 +30,8 @@ class Moment:
         image: uint8 RGB (H, W, 3), kept until the image has been encoded.
         features: the encoded image, or None.
         index: number of the processed image; None if it waits still, or was passed over.
-        before, after: the states of all objects before and after this image; empty if it was not processed.
+        before, after: the states of all objects before and after this image; of an image that was not
+            processed those of the objects that a late prompt on it was about.
     """
 
     stamp: int
@@ -168,7 +170,9 @@ def held_bytes(moments: Iterable[Moment], states: Iterable[ObjectState]) -> int:
     past = [state for moment in moments for state in (*moment.before.values(), *moment.after.values())]
     entries = {id(entry): entry for state in (*past, *states) for entry in state.bank.entries}
     tensors = [tensor for entry in entries.values() for tensor in entry.tensors()]
-    logits = {id(state): state.logits for state in (*past, *states)}
+    distinct = {id(state): state for state in (*past, *states)}.values()
+    logits = [state.logits for state in distinct]
+    moving = {id(state.motion) for state in distinct if state.motion is not None}
     pixels = sum(moment.image.nbytes for moment in moments if moment.image is not None)
     features = [tensor for moment in moments for tensor in moment.tensors()]
-    return pixels + unique_bytes([*features, *tensors, *logits.values()])
+    return pixels + unique_bytes([*features, *tensors, *logits]) + MOTION_BYTES * len(moving)

@@ -42,6 +42,7 @@ class LiveStatistics:
         dropped: images passed over because a newer one was there, or because processing failed.
         objects: known objects.
         memory_bytes: bytes held for the objects and the history.
+        object_bytes: bytes held for the objects alone, see `Tracker.memory_bytes`.
     """
 
     received: int
@@ -49,6 +50,7 @@ class LiveStatistics:
     dropped: int
     objects: int
     memory_bytes: int
+    object_bytes: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,8 +187,10 @@ class LiveTracker:
         """Counts and memory; cheap enough for once a second."""
         with self._lock:
             counts = self._received, self._processed, self._dropped
-        objects = len(self._timeline.tracker.object_ids)
-        return LiveStatistics(*counts, objects, self._timeline.held_bytes())
+        tracker = self._timeline.tracker
+        return LiveStatistics(
+            *counts, len(tracker.object_ids), self._timeline.held_bytes(), tracker.memory_bytes
+        )
 
     def close(self) -> None:
         """Stop. What still waits fails with `PromptError`; no callback comes after this returns."""

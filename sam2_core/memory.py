@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .configs import MemoryConfig
+from .configs import MemoryConfig, SAM2Config
 from .memory_entry import Entries, MemoryEntry, Selection
-from .memory_policies import POLICIES
+from .memory_policies import POLICIES, fitting
+from .motion import MOTION_BYTES
 
 
 class MemoryBank:
@@ -35,14 +36,28 @@ class MemoryBank:
         return MemoryBank(self.config, POLICIES[self.config.policy].keep(self.entries, entry, self.config))
 
     def with_prompted(self, entries: Iterable[MemoryEntry]) -> MemoryBank:
-        """The bank with prompted images from elsewhere; where they are too many, the oldest but the first
-        go.
-        """
+        """The bank with prompted images from elsewhere, as many as fit."""
         others = tuple(entry for entry in self.entries if not entry.prompted)
         prompted = sorted((*(e for e in self.entries if e.prompted), *entries), key=lambda entry: entry.index)
-        excess = max(len(prompted) - self.config.prompted_frames, 0)
-        return MemoryBank(self.config, (*prompted[:1], *prompted[1 + excess :], *others))
+        return MemoryBank(self.config, (*fitting(prompted, self.config), *others))
 
     def select(self, index: int, reverse: bool = False) -> Selection:
         """What image number `index` sees of the past."""
         return POLICIES[self.config.policy].select(self.entries, index, self.config, reverse)
+
+
+def most_bytes(config: SAM2Config, memory: MemoryConfig) -> int:
+    """Bytes that the memory of one object occupies at most, whatever the stream and the policy.
+
+    Features are float32. Appearance keys belong to the image: several objects share them.
+
+    Args:
+        config: of the model.
+        memory: how much is kept.
+    """
+    height, width = config.grid
+    spatial = height * width * config.memory_channels * (2 if config.appearance_keys else 1)
+    seen = memory.prompted_frames + memory.memory_frames
+    pointers = seen + max(memory.object_pointers - 1, 0)
+    logits = 4 * height * 4 * width
+    return 4 * (seen * spatial + pointers * config.channels + logits) + MOTION_BYTES

@@ -71,8 +71,9 @@ class Confident:
     Yang et al., SAMURAI, 2024 (arXiv 2411.11922): the mask's predicted IoU is above 0.5, the object is
     there, and where its motion is known it lies where it was expected at all. The slots are filled by rank,
     the newest first, whatever lies between. Among candidate masks the expected box counts (see
-    `judgement.prefer_expected`). The constants are those of the authors' configuration for the tiny model.
-    Object pointers are kept as `Fifo` keeps them.
+    `judgement.prefer_expected`). The constants are those of the authors' configuration for the tiny model
+    (for their large one the weight is 0.15). As in the paper, and other than in their code, the image before
+    is no exception. Object pointers are kept as `Fifo` keeps them.
     """
 
     motion_weight = 0.25
@@ -100,7 +101,8 @@ class Distractor:
     """Recent images are kept sparsely, and those in which a distractor was told apart stay as anchors.
 
     Videnovic, Lukezic and Kristan, DAM4SAM, CVPR 2025. The recent part holds the newest image in which the
-    object was seen and others at least `spacing` images apart. An image becomes an anchor if its mask is
+    object was seen and others at least `spacing` images apart; where it was not seen, nothing is kept, not
+    even a pointer. An image becomes an anchor if its mask is
     reliable (predicted IoU above 0.8, area within 20 % of the median of the last ten) while a candidate held
     something else besides (`rivalry` at most 0.7), not sooner than `spacing` images after the last anchor.
     Anchors are seen like prompted images, without a temporal position; they take at most half of the
@@ -125,7 +127,7 @@ class Distractor:
                 anchors.append(replace(new, anchor=True))
                 recent.pop()
             elif new.area == 0:
-                recent[-1] = new.pointer_only()
+                recent.pop()
             else:
                 self._thin_out(recent)
         most = config.memory_frames // 2
@@ -159,16 +161,20 @@ def _sorted_in(
 ) -> tuple[list[MemoryEntry], list[MemoryEntry]]:
     """Prompted entries that stay and all others, with the new one as the last of its kind.
 
-    A new entry replaces one of the same image, but what a person said stays. When the prompted images are
-    full, the first stays and the oldest of the rest goes.
+    A new entry replaces one of the same image, but what a person said stays.
     """
     others = [e for e in entries if e.index != new.index or (e.prompted and not new.prompted)]
     prompted = [entry for entry in others if entry.prompted]
     recent = [entry for entry in others if not entry.prompted]
     (prompted if new.prompted else recent).append(new)
-    if len(prompted) > config.prompted_frames:
-        del prompted[min(1, config.prompted_frames - 1)]
-    return prompted, recent
+    return fitting(prompted, config), recent
+
+
+def fitting(prompted: list[MemoryEntry], config: MemoryConfig) -> list[MemoryEntry]:
+    """The prompted images that stay: the first and the newest others; where one alone fits, the newest."""
+    first = prompted[: 1 if config.prompted_frames > 1 else 0]
+    rest = prompted[len(first) :]
+    return first + rest[max(len(rest) - (config.prompted_frames - len(first)), 0) :]
 
 
 def _newest(recent: list[MemoryEntry], now: int, spatial: int, config: MemoryConfig) -> list[MemoryEntry]:

@@ -18,6 +18,9 @@ POSITION_NOISE = 1 / 20
 VELOCITY_NOISE = 1 / 160
 """Standard deviations relative to the box's height (Deep SORT's)."""
 
+MOTION_BYTES = 8 * (8 + 64)
+"""Of a `BoxMotion`: its mean and its covariance."""
+
 ASPECT_NOISE, ASPECT_VELOCITY_NOISE, MEASURED_ASPECT_NOISE = 1e-2, 1e-5, 1e-1
 
 

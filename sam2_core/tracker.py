@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,84 +15,15 @@ from .configs import MemoryConfig
 from .judgement import judge, prefer_expected
 from .masks import mask_to_box
 from .memory import MemoryBank
-from .memory_entry import MemoryEntry, Selection, unique_bytes
+from .memory_entry import MemoryEntry, Selection
 from .memory_policies import POLICIES
-from .model import SAM2, MaskOutput, VisionFeatures
-from .motion import BoxMotion
+from .model import ABSENT_LOGIT, SAM2, MaskOutput, VisionFeatures
 from .preprocessing import enlarge, mask_input, preprocess
 from .prompts import MAX_OBJECT_ID, Prompt, PromptError
+from .tracks import ImageFeatures, ObjectState, Track, state_bytes
 
 PREVIOUS_LOGIT_LIMIT = 32.0
 """Logits that go back in as a mask prompt are clamped to this (SAM 2's constant)."""
-
-
-@dataclass(frozen=True, eq=False)
-class Track:
-    """One object in one image.
-
-    Attributes:
-        object_id: 1 to 255.
-        label: the name it was given, or empty.
-        mask: bool (H, W), of the image's size.
-        box: (4,) int x_min, y_min, x_max, y_max in pixels, the maxima exclusive; None for an empty mask.
-        score: predicted IoU of the mask, 0 to 1.
-        presence: probability that the object is in the image, 0 to 1.
-        visible: the mask is not empty and, where the model gates by presence, presence is at least 0.5.
-        mask_logits: float32 (h, w), a quarter of the model's image size.
-    """
-
-    object_id: int
-    label: str
-    mask: NDArray[np.bool_]
-    box: NDArray[np.int64] | None
-    score: float
-    presence: float
-    visible: bool
-    mask_logits: NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class ImageFeatures:
-    """An encoded image: all that `Tracker.advance` needs of it.
-
-    Attributes:
-        vision: the model's features, batch 1.
-        height, width: of the image, pixels.
-    """
-
-    vision: VisionFeatures
-    height: int
-    width: int
-
-
-@dataclass(frozen=True)
-class ObjectState:
-    """Everything known of one object. Immutable: a snapshot is a reference.
-
-    Attributes:
-        label: the name it was given, or empty.
-        bank: its memory.
-        index: number of the image it was last seen to.
-        logits: (1, 1, h, w) its mask logits in that image.
-        motion: how its box moves, in pixels of the low-resolution mask; None where the policy does not ask.
-    """
-
-    label: str
-    bank: MemoryBank
-    index: int
-    logits: Tensor
-    motion: BoxMotion | None
-
-    def tensors(self) -> list[Tensor]:
-        """Everything that occupies memory."""
-        return [self.logits, *(tensor for entry in self.bank.entries for tensor in entry.tensors())]
-
-    def shifted(self, offset: int) -> ObjectState:
-        """The same state, as if `offset` more images had been processed before all it knows of."""
-        if offset == 0:
-            return self
-        entries = tuple(replace(entry, index=entry.index + offset) for entry in self.bank.entries)
-        return replace(self, bank=MemoryBank(self.bank.config, entries), index=self.index + offset)
 
 
 class Tracker:
@@ -238,8 +169,8 @@ class Tracker:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of everything held for the objects."""
-        return unique_bytes(tensor for state in self._objects.values() for tensor in state.tensors())
+        """Bytes of everything held for the objects; what they share counts once."""
+        return state_bytes(self._objects.values())
 
     def remove(self, object_ids: Iterable[int]) -> None:
         """Forget objects; the others are not touched.
@@ -389,8 +320,8 @@ class Tracker:
             return {}
         outputs = [results[i] for i in object_ids]
         logits = torch.cat([output.logits for output in outputs])
-        presence = torch.cat([output.presence_logit for output in outputs])
-        memories = self.model.encode_memory(vision, logits, presence, binarise=prompted)
+        presence_logits = torch.cat([output.presence_logit for output in outputs])
+        memories = self.model.encode_memory(vision, logits, presence_logits, binarise=prompted)
         appearance = None if vision.appearance is None else vision.appearance[0]
         states = {}
         for row, (object_id, output) in enumerate(zip(object_ids, outputs, strict=True)):
@@ -398,38 +329,42 @@ class Tracker:
             afresh = old is None or (prompt is not None and prompt.restart)
             bank = MemoryBank(self.memory) if afresh or old is None else old.bank
             judged = judge(output, None if afresh or old is None else old.motion, self._policy, prompted)
+            quality, presence = float(output.quality[0]), float(output.presence_logit[0, 0].sigmoid())
+            seen_before = afresh or old is None or old.in_sight
+            in_sight = prompted or self.model.config.sight.holds(quality * presence, seen_before)
             entry = MemoryEntry(
                 now,
                 prompted,
                 output.pointer[0].clone(),  # clones: a view would keep the whole batch alive
                 memories[row].clone(),
                 appearance,
-                float(output.quality[0]),
-                float(output.presence_logit[0, 0].sigmoid()),
+                quality,
+                presence,
                 judged.area,
                 judged.motion,
                 judged.rivalry,
             )
             label = (prompt.label if prompt is not None else "") or (old.label if old is not None else "")
             states[object_id] = ObjectState(
-                label, bank.with_entry(entry), now, output.logits.clone(), judged.track
+                label, bank.with_entry(entry), now, output.logits.clone(), judged.track, in_sight
             )
         return states
 
     def _track(self, object_id: int, output: MaskOutput, features: ImageFeatures) -> Track:
+        state = self._objects[object_id]
         logits = output.logits[0, 0].float().cpu().numpy()
+        if not state.in_sight:
+            logits = np.full_like(logits, ABSENT_LOGIT)
         mask = enlarge(logits, features.height, features.width, self.model.config.preprocessing) > 0
         box = mask_to_box(mask)
-        presence = float(output.presence_logit[0, 0].sigmoid())
-        present = presence >= 0.5 or not self.model.config.gate_by_presence
         return Track(
             object_id,
-            self._objects[object_id].label,
+            state.label,
             mask,
             box,
             float(output.quality[0]),
-            presence,
-            box is not None and present,
+            float(output.presence_logit[0, 0].sigmoid()),
+            box is not None,
             logits,
         )
 

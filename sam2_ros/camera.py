@@ -137,7 +137,8 @@ class Camera:
         if live is not None:
             return self._meter.report(live.statistics())
         # Inactive: the objects are still there.
-        return self._meter.report(LiveStatistics(0, 0, 0, len(tracker.object_ids), tracker.memory_bytes))
+        held = tracker.memory_bytes
+        return self._meter.report(LiveStatistics(0, 0, 0, len(tracker.object_ids), held, held))
 
     def _on_image(self, message: Image) -> None:
         self._take(message, conversions.decode_image)

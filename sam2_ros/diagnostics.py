@@ -149,4 +149,5 @@ def _values(report: Report) -> dict[str, str]:
         "refused": str(report.refused),
         "objects": str(statistics.objects),
         "memory (bytes)": str(statistics.memory_bytes),
+        "memory of objects (bytes)": str(statistics.object_bytes),
     }

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..model import SAM2
 from ..prompts import Prompt
 from ..tracker import Tracker
+from . import absences, late_clicks
 from .common import CommandError, add_model_options, load, positive
 
 STAGES = {
@@ -75,6 +76,9 @@ def add(commands: Any) -> None:
     )
     add_model_options(parser)
     parser.set_defaults(run=run)
+    accuracy = parser.add_subparsers(title="instead of times", metavar="BENCHMARK")
+    for benchmark in (late_clicks, absences):
+        benchmark.add(accuracy)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from scene import blue_box, filled, overlap, red_box
 
 from sam2_core import MemoryConfig, Prompt, PromptError, Track, Tracker
+from sam2_core.configs import SightConfig
 from sam2_core.model import SAM2
 
 Frames = Callable[[int], NDArray[np.uint8]]
@@ -191,6 +193,34 @@ def test_the_image_may_change_its_size_in_mid_stream(nano: SAM2, frame: Frames) 
 def test_what_is_not_an_image_is_refused(small_nano: SAM2, image: object) -> None:
     with pytest.raises(ValueError, match=r"give (uint8 RGB|a numpy array)"):
         Tracker(small_nano).step(image)  # type: ignore[arg-type]
+
+
+def test_an_object_is_out_of_sight_from_one_threshold_until_another() -> None:
+    sight = SightConfig(lost=0.2, found=0.3)
+    evidence, before, told = [0.25, 0.19, 0.25, 0.3, 0.25], True, []
+    for value in evidence:
+        before = sight.holds(value, before)
+        told.append(before)
+    assert told == [True, False, False, True, True]
+    assert SightConfig().holds(0.0, False)
+    with pytest.raises(ValueError, match="0 <= lost <= found <= 1"):
+        SightConfig(lost=0.3, found=0.2)
+
+
+def test_out_of_sight_no_mask_is_given_and_a_prompt_brings_the_object_back(
+    small_nano: SAM2, frame: Frames
+) -> None:
+    blind = SAM2(replace(small_nano.config, sight=SightConfig(1.0, 1.0))).eval()
+    blind.load_state_dict(small_nano.state_dict())
+    tracker, plain = Tracker(blind), Tracker(small_nano)
+    [begun] = tracker.step(frame(0), [Prompt(1, mask=filled(red_box(0)))])
+    plain.step(frame(0), [Prompt(1, mask=filled(red_box(0)))])
+    [track], [same_object] = tracker.step(frame(1)), plain.step(frame(1))
+    assert begun.visible and same_object.visible and not track.visible
+    assert not track.mask.any() and track.box is None and (track.mask_logits == -1024).all()
+    assert track.presence == pytest.approx(same_object.presence, abs=1e-4)
+    [corrected] = tracker.step(frame(2), [Prompt(1, mask=filled(red_box(2)))])
+    assert corrected.visible
 
 
 def test_memory_settings_that_do_not_fit_the_model_are_refused(small_nano: SAM2) -> None:
