@@ -35,14 +35,7 @@ class EvaluationRecord:
         self._done: dict[str, SequenceResult] = {}
         if not self._path.is_file():
             return
-        try:
-            content = json.loads(self._path.read_text())
-            found = content["settings"]
-            results = [_read(name, entry) for name, entry in content["sequences"].items()]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DatasetError(
-                f"{self._path}: not a record of an evaluation ({error!r}); remove it to begin anew"
-            ) from error
+        found, results = _load(self._path)
         for name in sorted({*found, *self._settings}):
             if found.get(name) != self._settings.get(name):
                 raise DatasetError(
@@ -71,6 +64,15 @@ class EvaluationRecord:
         partial.replace(self._path)
 
 
+def read_results(folder: Path) -> list[SequenceResult]:
+    """The sequences that an evaluation with its masks in that folder has finished.
+
+    Raises:
+        DatasetError: there is no record, or an unreadable one.
+    """
+    return _load(folder / RECORD)[1]
+
+
 def fingerprint(path: Path) -> str:
     """The first half of a file's sha256: tells other weights from those used, wherever they lie."""
     digest = hashlib.sha256()
@@ -78,6 +80,19 @@ def fingerprint(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()[:32]
+
+
+def _load(path: Path) -> tuple[dict[str, Any], list[SequenceResult]]:
+    """A record's settings and results."""
+    try:
+        content = json.loads(path.read_text())
+        return dict(content["settings"]), [_read(*item) for item in content["sequences"].items()]
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path}: no such file; `sam2 evaluate --save-masks` writes it") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DatasetError(
+            f"{path}: not a record of an evaluation ({error!r}); remove it to begin anew"
+        ) from error
 
 
 def _entry(result: SequenceResult) -> dict[str, Any]:
