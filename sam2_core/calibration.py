@@ -94,13 +94,18 @@ class Calibration:
 
     def as_text(self) -> str:
         """Two lines for people."""
+        presence = f"presence: mean {_mean(self.presence_with):.2f} with the object; "
+        if len(self.presence_without):
+            presence += (
+                f"{_mean(self.presence_without):.2f} in the {len(self.presence_without)} frames without it, "
+                f"told apart {100 * self.separation:.1f}"
+            )
+        else:
+            presence += "no frame is without it"
         return (
             f"predicted IoU: expected calibration error {100 * self.expected_error:.1f}, mean absolute error "
             f"{100 * self.mean_absolute_error:.1f}, mean {100 * _mean(self.predicted):.1f} where "
-            f"{100 * _mean(self.true):.1f} is true ({len(self.predicted)} frames with the object)\n"
-            f"presence: mean {_mean(self.presence_with):.2f} with the object, "
-            f"{_mean(self.presence_without):.2f} without ({len(self.presence_without)} frames), "
-            f"told apart {100 * self.separation:.1f}"
+            f"{100 * _mean(self.true):.1f} is true ({len(self.predicted)} frames with the object)\n{presence}"
         )
 
 
