@@ -16,11 +16,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sam2_core.calibration import Calibration, plot_calibration
-from sam2_core.evaluation import PROMPTS
-from sam2_core.evaluation_record import read_results
+import numpy as np
 
-TITLES = {"mask": "first frame's mask", "box": "its box", "point": "one click"}
+from sam2_core.calibration import Calibration, plot_calibration
+from sam2_core.datasets import find_sequences
+from sam2_core.evaluation import PROMPTS, read_frame
+from sam2_core.evaluation_record import read_results
+from sam2_core.masks import save_mask_png
+
+TITLES = {"mask": "first frame's mask", "box": "its box", "point": "one click", "cuts": "mask, then a cut"}
+AGAINST = {"box": ("--against", "csrt")}  # CSRT starts from the box, too
 TINY = ("--model", "sam2.1_hiera_tiny", "--untrained", "--objects", "1", "--frames", "3", "--warm-up", "7")
 """The original's smallest architecture; speed does not depend on the weights. After seven images its memory
 of masks is full."""
@@ -39,14 +44,34 @@ def sam2(*arguments: str) -> str:
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 
-def evaluate(data: Path, output: Path, prompt: str, options: tuple[str, ...]) -> dict[str, Any]:
-    """Evaluates one kind of prompt; CSRT runs beside the one that starts from a box, as CSRT does."""
-    masks = output / prompt
+def evaluate(
+    data: Path, masks: Path, prompt: str, options: list[str], against: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Evaluates one kind of prompt; the contact sheet lies beside the masks."""
     shutil.rmtree(masks, ignore_errors=True)  # an earlier version of the code may have made them
     arguments = ("evaluate", str(data), "--prompt", prompt, *options, "--save-masks", str(masks))
-    sheet = ("--contact-sheet", str(output / f"contact_sheet_{prompt}.png"))
-    against = ("--against", "csrt") if prompt == "box" else ()
+    sheet = ("--contact-sheet", str(masks.with_name(f"contact_sheet_{masks.name}.png")))
     return json.loads(sam2(*arguments, *sheet, *against, "--json", "-"))
+
+
+def write_cuts(data: Path, folder: Path) -> None:
+    """Videos that are cut to another scene: ten images of each sequence, then twenty of the next one.
+
+    The object is in every image of the sequences themselves; here it is gone for good.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    sequences = find_sequences(data)
+    for one, other in zip(sequences, [*sequences[1:], sequences[0]], strict=True):
+        frames, masks = (folder / part / one.name for part in ("JPEGImages", "Annotations"))
+        frames.mkdir(parents=True)
+        masks.mkdir(parents=True)
+        shown = one.frames[:10]
+        for index, path in enumerate([*shown, *other.frames[:20]]):
+            (frames / f"{index:05d}{path.suffix}").symlink_to(path.resolve())
+            true = (
+                one.masks(path.stem)[1] if index < len(shown) else np.zeros(read_frame(path).shape[:2], bool)
+            )
+            save_mask_png(masks / f"{index:05d}.png", true)
 
 
 def results_table(reports: dict[str, dict[str, Any]]) -> str:
@@ -74,8 +99,8 @@ def baseline_table(report: dict[str, Any]) -> str:
 
 def calibration_table(groups: dict[str, Calibration]) -> str:
     """What the plot shows, in numbers."""
-    figures = {prompt: calibration.figures() for prompt, calibration in groups.items()}
-    lines = [f"| | {' | '.join(TITLES[prompt] for prompt in figures)} |", "|---" * (1 + len(figures)) + "|"]
+    figures = {title: one.figures() for title, one in groups.items()}
+    lines = [f"| | {' | '.join(figures)} |", "|---" * (1 + len(figures)) + "|"]
     for name in next(iter(figures.values())):
         digits = 0 if name.startswith("frames") else 2 if name.startswith("mean presence") else 1
         cells = [f"{one[name]:.{digits}f}".replace("nan", "-") for one in figures.values()]
@@ -83,13 +108,9 @@ def calibration_table(groups: dict[str, Calibration]) -> str:
     return "\n".join(lines)
 
 
-def calibrations(output: Path) -> dict[str, Calibration]:
-    """Per prompt, from the records beside the masks."""
-    groups = {}
-    for prompt in PROMPTS:
-        results = read_results(output / prompt)
-        groups[prompt] = Calibration.of(outcome for result in results for outcome in result.outcomes)
-    return groups
+def calibration(masks: Path) -> Calibration:
+    """From the record beside the masks."""
+    return Calibration.of(outcome for result in read_results(masks) for outcome in result.outcomes)
 
 
 def write_into(page: Path, blocks: dict[str, str]) -> None:
@@ -111,20 +132,24 @@ def write_into(page: Path, blocks: dict[str, str]) -> None:
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Further options, such as --checkpoint FILE, go to sam2 evaluate.",
     )
     parser.add_argument("data", type=Path, help="the folder that holds davis2016-dev")
     parser.add_argument("--page", type=Path, default=Path("docs/nano.md"), help="default: %(default)s")
     parser.add_argument("--output", type=Path, default=Path("out/figures"), help="default: %(default)s")
     parser.add_argument("--without-speed", action="store_true", help="leave the benchmarks out")
-    parser.add_argument("options", nargs="*", metavar="-- OPTION", help="for sam2 evaluate: --checkpoint ...")
-    given = parser.parse_args()
+    given, options = parser.parse_known_args()
     data, output = given.data / "davis2016-dev", given.output
-    reports = {prompt: evaluate(data, output, prompt, tuple(given.options)) for prompt in PROMPTS}
-    groups = calibrations(output)
-    plot_calibration(
-        given.page.parent / "calibration.png", {TITLES[prompt]: one for prompt, one in groups.items()}
-    )
+    reports = {
+        prompt: evaluate(data, output / prompt, prompt, options, AGAINST.get(prompt, ()))
+        for prompt in PROMPTS
+    }
+    write_cuts(data, output / "cut_videos")
+    evaluate(output / "cut_videos", output / "cuts", "mask", options)
+    groups = {TITLES[name]: calibration(output / name) for name in (*PROMPTS, "cuts")}
+    plot_calibration(given.page.parent / "calibration.png", groups)
     blocks = {
         "results": results_table(reports),
         "baseline": baseline_table(reports["box"]),
