@@ -14,7 +14,7 @@ export SAM2_DATA ?= $(abspath $(DATA))
 # Threads that wait for one another sleep: spinning, they stall for milliseconds where other programs want the cores.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup demo test soak lint train notebooks clean
+.PHONY: help setup demo test soak lint train figures notebooks clean
 
 help:
 	@echo 'make setup   create .venv with everything, ROS 2 included, and build the interfaces (minutes; then cached)'
@@ -23,6 +23,7 @@ help:
 	@echo 'make soak    run the node on FRAMES=10000 images with every disorder; leaves figures in out/ (9 minutes)'
 	@echo 'make lint    ruff and mypy'
 	@echo 'make train   train the embedded model anew (see training/README.md)'
+	@echo 'make figures make the figures of docs/nano.md anew, from DATA (6 minutes)'
 	@echo 'make notebooks   make examples/*.ipynb from the scripts there'
 	@echo 'make clean   remove everything that these commands made'
 	@echo
@@ -48,6 +49,9 @@ lint: setup
 train: setup
 	@$(VENV)/bin/pip install -qq -c requirements/constraints.txt -r requirements/training.txt
 	$(VENV)/bin/python -m training.train $(TRAIN)
+
+figures: setup
+	@$(VENV)/bin/python scripts/figures.py '$(DATA)'
 
 notebooks: setup
 	@$(VENV)/bin/python scripts/make_notebooks.py

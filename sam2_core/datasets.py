@@ -5,17 +5,22 @@
     SA-V    JPEGImages_24fps/SEQ/00000.jpg     Annotations_6fps/SEQ/000/00000.png      one folder per object
 
 An indexed PNG holds several objects, its indices are their ids; in any other what is not black is the one
-object.
+object. Predicted masks are written and read in the layout of the annotations.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .masks import BoolMask, is_indexed, load_id_image, save_mask_png, save_palette_png
+from .prompts import MAX_OBJECT_ID
 
 LAYOUTS = (
     ("JPEGImages/480p", "Annotations/480p"),
@@ -54,30 +59,44 @@ class VideoSequence:
         """Whether every object has a folder of its own, so that objects may overlap."""
         return "" not in self.annotations
 
+    @property
+    def annotated(self) -> list[str]:
+        """Names of the frames with an annotation, in order."""
+        names = {frame for files in self.annotations.values() for frame in files}
+        return [path.stem for path in self.frames if path.stem in names]
+
+    def object_name(self, number: int) -> str:
+        """What the dataset calls an object: its folder, or its index in the PNG."""
+        return {object_id(group): group for group in self.annotations if group}.get(number, str(number))
+
     def masks(self, frame: str) -> dict[int, BoolMask]:
-        """The annotated masks of a frame by object id; empty where the frame has no annotation."""
-        found: dict[int, BoolMask] = {}
-        for group, files in self.annotations.items():
-            if frame not in files:
-                continue
-            ids = load_id_image(files[frame])
-            if group:
-                found[object_id(group)] = ids > 0
-            elif self.single_object:
-                found[1] = ids > 0
-            else:
-                found |= {int(value): ids == value for value in np.unique(ids) if value}
-        return found
+        """The annotated masks of a frame by object id; empty where the frame has no annotation.
+
+        Raises:
+            DatasetError: a file is not a readable picture.
+        """
+        return self._read({group: files.get(frame) for group, files in self.annotations.items()})
+
+    def saved_masks(self, folder: Path, frame: str) -> dict[int, BoolMask]:
+        """Predicted masks as `save` wrote them, by object id.
+
+        Raises:
+            DatasetError: a file is missing or not a readable picture.
+        """
+        return self._read({group: folder / group / f"{frame}.png" for group in self.annotations})
 
     def scored(self, frame: str) -> set[int] | None:
-        """Which objects count in a frame, None for all; none in the first and last annotated frame."""
-        groups = {group for group, files in self.annotations.items() if frame in sorted(files)[1:-1]}
+        """Which objects count in a frame, None for all; none in the first and last annotated frame.
+
+        Objects with folders of their own each have their own first and last frame.
+        """
+        groups = {group for group, frames in self._counted.items() if frame in frames}
         if not self.per_object:
             return None if groups else set()
         return {object_id(group) for group in groups}
 
     def save(self, folder: Path, frame: str, masks: dict[int, BoolMask], shape: tuple[int, int]) -> None:
-        """Writes predicted masks in the layout of the annotations.
+        """Writes predicted masks in the layout of the annotations; no file is ever there in part.
 
         Args:
             folder: this sequence's folder.
@@ -88,22 +107,51 @@ class VideoSequence:
         nothing = np.zeros(shape, bool)
         if self.per_object:
             for group in self.annotations:
-                (folder / group).mkdir(parents=True, exist_ok=True)
-                save_palette_png(
-                    folder / group / f"{frame}.png", masks.get(object_id(group), nothing).astype(np.uint8)
-                )
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        if self.single_object or not self._indexed():
-            save_mask_png(folder / f"{frame}.png", masks.get(1, nothing))
-            return
-        ids = np.zeros(shape, np.uint8)
-        for number, mask in masks.items():
-            ids[mask] = number
-        save_palette_png(folder / f"{frame}.png", ids)
+                mask = masks.get(object_id(group), nothing)
+                _write(folder / group / f"{frame}.png", mask.astype(np.uint8), save_palette_png)
+        elif self.single_object or not self._indexed:
+            _write(folder / f"{frame}.png", masks.get(1, nothing), save_mask_png)
+        else:
+            ids = np.zeros(shape, np.uint8)
+            for number, mask in masks.items():
+                ids[mask] = number
+            _write(folder / f"{frame}.png", ids, save_palette_png)
 
+    def _read(self, files: Mapping[str, Path | None]) -> dict[int, BoolMask]:
+        found: dict[int, BoolMask] = {}
+        for group, path in files.items():
+            if path is None:
+                continue
+            try:
+                ids = load_id_image(path)
+            except FileNotFoundError as error:
+                raise DatasetError(f"{path}: no such file") from error
+            except ValueError as error:
+                raise DatasetError(str(error)) from error
+            if group:
+                found[object_id(group)] = ids > 0
+            elif self.single_object:
+                found[1] = ids > 0
+            else:
+                found |= {int(value): ids == value for value in np.unique(ids) if value}
+        return found
+
+    @cached_property
+    def _counted(self) -> dict[str, set[str]]:
+        """Per group the frames that count."""
+        return {group: set(sorted(files)[1:-1]) for group, files in self.annotations.items()}
+
+    @cached_property
     def _indexed(self) -> bool:
         return is_indexed(next(iter(self.annotations[""].values())))
+
+
+def _write(path: Path, pixels: NDArray[Any], save: Callable[[Path, Any], None]) -> None:
+    """Writes a PNG beside its place, then moves it there: a killed process leaves no half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".part")
+    save(partial, pixels)
+    partial.replace(path)
 
 
 def object_id(folder: str) -> int:
@@ -156,6 +204,9 @@ def _sequence(frames: Path, annotations: Path, single_object: bool) -> VideoSequ
         raise DatasetError(
             f"{annotations}: expected 00000.png, or a numbered folder per object with 00000.png"
         )
+    beyond = [group for group in groups if group and object_id(group) > MAX_OBJECT_ID]
+    if beyond:
+        raise DatasetError(f"{annotations}: object {beyond[0]} is out of range: name folders 000 to 254")
     return VideoSequence(annotations.name, pictures, groups, single_object)
 
 

@@ -11,65 +11,25 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .baselines import Baseline
 from .configs import MemoryConfig
 from .datasets import DatasetError, VideoSequence
+from .evaluation_results import Outcome, SequenceResult
 from .masks import BoolMask, composite, mask_to_box
-from .metrics import ObjectScores, Score
+from .metrics import ObjectScores, region_similarity
 from .model import SAM2
+from .motion import box_iou
 from .prompts import Prompt
 from .tracker import Track, Tracker
 
 PROMPTS = ("mask", "box", "point")
-
-
-@dataclass(frozen=True)
-class SequenceResult:
-    """How one sequence went.
-
-    Attributes:
-        name: of the sequence.
-        objects: score by object id; empty where no annotated frame counts.
-        frames: how many were tracked.
-        seconds: time spent in `Tracker.step` for them; reading, writing and scoring not included.
-    """
-
-    name: str
-    objects: dict[int, Score]
-    frames: int
-    seconds: float
-
-    @property
-    def score(self) -> Score:
-        """The mean over the sequence's objects."""
-        return Score.mean(list(self.objects.values()))
-
-    @property
-    def fps(self) -> float:
-        """Frames per second of tracking."""
-        return self.frames / self.seconds if self.seconds > 0 else math.nan
-
-
-@dataclass(frozen=True)
-class Summary:
-    """Scores over all objects of all sequences, and frames per second over all frames."""
-
-    score: Score
-    fps: float
-
-    @staticmethod
-    def of(results: Sequence[SequenceResult]) -> Summary:
-        seconds = sum(result.seconds for result in results)
-        return Summary(
-            Score.mean([score for result in results for score in result.objects.values()]),
-            sum(result.frames for result in results) / seconds if seconds > 0 else math.nan,
-        )
 
 
 def evaluate_sequence(
@@ -79,6 +39,7 @@ def evaluate_sequence(
     save_to: Path | None = None,
     progress: Callable[[], object] = lambda: None,
     memory: MemoryConfig | None = None,
+    baseline: Baseline | None = None,
 ) -> SequenceResult:
     """Tracks one sequence's objects online and scores them.
 
@@ -89,30 +50,117 @@ def evaluate_sequence(
         save_to: folder for the predicted masks, in the layout of the annotations; None: they are not kept.
         progress: called after every frame.
         memory: what to remember; None: the model's own settings.
+        baseline: follows the same objects from their true boxes, frame by frame in turn with ours.
 
     Raises:
         DatasetError: a frame can't be read, or an annotation has another size.
     """
     tracker = Tracker(model, memory)
-    scores = ObjectScores()
-    prompted: set[int] = set()
+    scoring = _Scoring(sequence)
     seconds = 0.0
     for path in sequence.frames:
         image = read_frame(path)
         annotation = sequence.masks(path.stem)
-        _check_sizes(sequence, path, annotation, image.shape[:2])
-        new = [i for i, mask in annotation.items() if i not in prompted and mask.any()]
+        whose = f"{sequence.name}: the annotation of {path.name}"
+        _check_sizes(whose, annotation, image.shape[:2], "the frame")
+        new = scoring.new_objects(annotation)
         prompts = [make_prompt(i, annotation[i], prompt) for i in new]
-        prompted.update(new)
         begin = time.perf_counter()
         tracks = tracker.step(image, prompts)
         seconds += time.perf_counter() - begin
+        boxes = None
+        if baseline is not None:
+            boxes = baseline.step(image, {i: _box(annotation[i]) for i in new})
         prediction = _masks(tracks, image.shape[:2], sequence.per_object)
-        scores.add(prediction, annotation, sequence.scored(path.stem))
+        scoring.add(path.stem, prediction, annotation, tracks, boxes)
         if save_to is not None:
             sequence.save(save_to, path.stem, prediction, image.shape[:2])
         progress()
-    return SequenceResult(sequence.name, scores.result(), len(sequence.frames), seconds)
+    return scoring.result(len(sequence.frames), seconds, math.nan if baseline is None else baseline.seconds)
+
+
+def score_sequence(
+    sequence: VideoSequence, folder: Path, progress: Callable[[], object] = lambda: None
+) -> SequenceResult:
+    """Scores one sequence's masks as something else predicted them; nothing is tracked.
+
+    Args:
+        sequence: see `find_sequences`.
+        folder: with a mask for every annotated frame, in the layout of the annotations.
+        progress: called after every frame.
+
+    Raises:
+        DatasetError: a mask is missing, can't be read, or has another size than the annotation.
+    """
+    scoring = _Scoring(sequence)
+    annotated = set(sequence.annotated)
+    for path in sequence.frames:
+        annotation = sequence.masks(path.stem)
+        if path.stem in annotated:
+            scoring.new_objects(annotation)
+            prediction = sequence.saved_masks(folder, path.stem)
+            for mask in annotation.values():
+                _check_sizes(f"{folder}: the mask of {path.name}", prediction, mask.shape, "the annotation")
+            scoring.add(path.stem, prediction, annotation)
+        progress()
+    return scoring.result(len(sequence.frames), math.nan)
+
+
+class _Scoring:
+    """Compares predictions with annotations, frame by frame."""
+
+    def __init__(self, sequence: VideoSequence) -> None:
+        self.sequence = sequence
+        self.scores = ObjectScores()
+        self.outcomes: list[Outcome] = []
+        self.shown: set[int] = set()
+        self.new: set[int] = set()
+
+    def new_objects(self, annotation: dict[int, BoolMask]) -> list[int]:
+        """The objects that this frame is the first to show."""
+        self.new = {i for i, mask in annotation.items() if i not in self.shown and mask.any()}
+        self.shown |= self.new
+        return sorted(self.new)
+
+    def add(
+        self,
+        frame: str,
+        prediction: dict[int, BoolMask],
+        annotation: dict[int, BoolMask],
+        tracks: Sequence[Track] = (),
+        boxes: dict[int, NDArray[np.int64] | None] | None = None,
+    ) -> None:
+        counted = self.sequence.scored(frame)
+        self.scores.add(prediction, annotation, counted)
+        said = {track.object_id: track for track in tracks}
+        for i in sorted((self.shown - self.new) if counted is None else (self.shown - self.new) & counted):
+            some = prediction.get(i, annotation.get(i))
+            nothing = np.zeros((1, 1) if some is None else some.shape, bool)
+            mask, truth = prediction.get(i, nothing), annotation.get(i, nothing)
+            outcome = Outcome(frame, i, bool(truth.any()), region_similarity(mask, truth))
+            if i in said:
+                outcome = replace(outcome, score=said[i].score, presence=said[i].presence)
+            if outcome.present:
+                outcome = replace(outcome, box_iou=_overlap(mask_to_box(mask), truth))
+                if boxes is not None:
+                    outcome = replace(outcome, baseline_iou=_overlap(boxes.get(i), truth))
+            self.outcomes.append(outcome)
+
+    def result(self, frames: int, seconds: float, baseline_seconds: float = math.nan) -> SequenceResult:
+        objects = self.scores.result()
+        names = {i: self.sequence.object_name(i) for i in objects}
+        outcomes = tuple(self.outcomes)
+        return SequenceResult(self.sequence.name, objects, frames, seconds, outcomes, names, baseline_seconds)
+
+
+def _box(mask: BoolMask) -> NDArray[np.int64]:
+    box = mask_to_box(mask)
+    assert box is not None, "an object begins where its mask is not empty"
+    return box
+
+
+def _overlap(box: NDArray[np.int64] | None, truth: BoolMask) -> float:
+    return 0.0 if box is None else box_iou(box, _box(truth))
 
 
 def make_prompt(object_id: int, mask: BoolMask, kind: str) -> Prompt:
@@ -152,15 +200,11 @@ def read_frame(path: Path) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def _check_sizes(
-    sequence: VideoSequence, path: Path, annotation: dict[int, BoolMask], shape: tuple[int, ...]
-) -> None:
-    for mask in annotation.values():
+def _check_sizes(whose: str, masks: dict[int, BoolMask], shape: tuple[int, ...], other: str) -> None:
+    for mask in masks.values():
         if mask.shape != shape:
-            raise DatasetError(
-                f"{sequence.name}: the annotation of {path.name} has {mask.shape[1]} x {mask.shape[0]} "
-                f"pixels, the frame {shape[1]} x {shape[0]}"
-            )
+            size, expected = (f"{width} x {height}" for height, width in (mask.shape, shape))
+            raise DatasetError(f"{whose} has {size} pixels, {other} {expected}")
 
 
 def _masks(tracks: list[Track], shape: tuple[int, int], overlapping: bool) -> dict[int, BoolMask]:

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..baselines import BASELINES, Baseline
+from ..calibration import Calibration, plot_calibration
 from ..checkpoints import require_checkpoint
-from ..datasets import find_sequences
-from ..evaluation import PROMPTS, SequenceResult, Summary, evaluate_sequence
-from ..metrics import Score
-from .common import CommandError, add_memory_options, add_model_options, load, memory_config
-
-RECORD = "evaluation.json"
-"""File in the folder of saved masks that tells what is done, so that the next run goes on there."""
+from ..contact_sheet import contact_sheet, sheet_row
+from ..datasets import VideoSequence, find_sequences
+from ..evaluation import PROMPTS, evaluate_sequence, score_sequence
+from ..evaluation_record import EvaluationRecord, fingerprint
+from ..evaluation_report import scores_as_dict, scores_as_table
+from ..evaluation_results import SequenceResult
+from .common import (
+    CommandError,
+    add_memory_options,
+    add_model_options,
+    load,
+    memory_config,
+    write_json,
+    write_picture,
+)
 
 
 def add(commands: Any) -> None:
@@ -33,100 +45,174 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--prompt", default="mask", choices=PROMPTS, help="what is shown of an object; default: %(default)s"
     )
-    parser.add_argument("--sequences", nargs="+", metavar="NAME", help="only these")
+    parser.add_argument(
+        "--sequences", nargs="+", metavar="NAME", help="only these; a .txt file: those it names, one a line"
+    )
     parser.add_argument(
         "--single-object", action="store_true", help="take all objects of a PNG together, as DAVIS 2016"
     )
     parser.add_argument("--json", metavar="FILE", help="write the scores there; -: print only them")
-    parser.add_argument(
+    _add_masks_options(parser)
+    _add_showing_options(parser)
+    add_model_options(parser)
+    add_memory_options(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_masks_options(parser: argparse.ArgumentParser) -> None:
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
         "--save-masks",
         type=Path,
         metavar="DIR",
         help="keep the masks, in the layout of the annotations; "
         "run again after an interruption, finished sequences are not repeated",
     )
-    add_model_options(parser)
-    add_memory_options(parser)
-    parser.set_defaults(run=run)
+    where.add_argument(
+        "--masks", type=Path, metavar="DIR", help="track nothing: score these masks, in that layout"
+    )
+
+
+def _add_showing_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("looking closer")
+    group.add_argument(
+        "--contact-sheet",
+        nargs="?",
+        type=Path,
+        const=Path("out/contact_sheet.png"),
+        metavar="FILE",
+        help="a picture with a row per sequence, annotation and prediction outlined; default: %(const)s",
+    )
+    group.add_argument(
+        "--calibration", type=Path, metavar="FILE", help="plot predicted against true IoU, and presence"
+    )
+    group.add_argument(
+        "--against",
+        choices=list(BASELINES),
+        help="run this beside the tracker, frame by frame in turn, and compare the boxes and the speed",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
     """Evaluates every sequence and prints what came out."""
-    from tqdm import tqdm
-
-    sequences = find_sequences(options.folder, options.sequences, options.single_object)
-    done = _read_record(options)
-    model = load(options)
-    results = []
-    with tqdm(
-        total=sum(len(sequence.frames) for sequence in sequences), unit="frame", mininterval=0.5
-    ) as bar:
-        for sequence in sequences:
-            bar.set_description(sequence.name)
-            if sequence.name in done:
-                bar.update(done[sequence.name].frames)
-            else:
-                folder = options.save_masks / sequence.name if options.save_masks else None
-                done[sequence.name] = evaluate_sequence(
-                    model, sequence, options.prompt, folder, bar.update, memory_config(options, model)
-                )
-                _write_record(options, done)
-            results.append(done[sequence.name])
-    report = scores_as_dict(results)
+    if options.masks and (options.calibration or options.against):
+        raise CommandError("--masks tracks nothing: leave out --calibration and --against")
+    sequences = find_sequences(options.folder, _names(options.sequences), options.single_object)
+    with _masks_folder(options) as masks:
+        results = _score(options, sequences) if options.masks else _track(options, sequences, masks)
+        if options.contact_sheet:
+            _write_sheet(options, sequences, results, masks)
+    calibration = None
+    if options.calibration:
+        calibration = Calibration.of(outcome for result in results for outcome in result.outcomes)
+        plot_calibration(options.calibration, {f"prompt: {options.prompt}": calibration})
+    report = scores_as_dict(results, options.against, calibration)
     if options.json and options.json != "-":
-        Path(options.json).write_text(json.dumps(report, indent=1) + "\n")
+        write_json(Path(options.json), report, indent=1)
     if options.json == "-":
         print(json.dumps(report, indent=1))
-    else:
-        print(scores_as_table(results))
+        return
+    if calibration:
+        print(calibration.as_text(), end="\n\n")
+    print(scores_as_table(results, options.against))
 
 
-def scores_as_dict(results: list[SequenceResult]) -> dict[str, Any]:
-    """The scores in percent, ready for JSON; None where nothing counts."""
-    summary = Summary.of(results)
-    sequences = {}
-    for result in results:
-        sequences[result.name] = _row(result.score, result.fps)
-        if len(result.objects) > 1:
-            objects = {str(object_id): _row(score) for object_id, score in result.objects.items()}
-            sequences[result.name]["objects"] = objects
-    return {"sequences": sequences, "overall": _row(summary.score, summary.fps)}
+def _names(given: list[str] | None) -> list[str] | None:
+    """The sequences' names, those from a list file among them."""
+    if given is None:
+        return None
+    names: list[str] = []
+    for name in given:
+        names += Path(name).read_text().split() if name.endswith(".txt") else [name]
+    return names
 
 
-def _row(score: Score, fps: float | None = None) -> dict[str, Any]:
-    row = {"J&F": 100 * score.jf, "J": 100 * score.j, "F": 100 * score.f}
-    if fps is not None:
-        row["fps"] = fps
-    return {name: None if math.isnan(value) else round(value, 3) for name, value in row.items()}
+@contextmanager
+def _masks_folder(options: argparse.Namespace) -> Iterator[Path | None]:
+    """Where predicted masks lie: a folder of the person's, one for the run if a sheet needs it, or none."""
+    if options.masks or options.save_masks or not options.contact_sheet:
+        yield options.masks or options.save_masks
+        return
+    with tempfile.TemporaryDirectory(prefix="sam2_masks_") as folder:
+        yield Path(folder)
 
 
-def scores_as_table(results: list[SequenceResult]) -> str:
-    """A line per sequence, below it one per object where there are several; the totals in the last line."""
-    width = max(len("sequence"), *(len(result.name) for result in results))
-    lines = [f"{'sequence':{width}}  {'J&F':>5}  {'J':>5}  {'F':>5}  {'frames/s':>8}"]
-    for result in results:
-        lines.append(f"{result.name:{width}}  {_columns(result.score)}  {result.fps:8.1f}")
-        if len(result.objects) > 1:
-            lines += [f"{f'  object {i}':{width}}  {_columns(score)}" for i, score in result.objects.items()]
-    summary = Summary.of(results)
-    score = summary.score
-    lines.append("")
-    lines.append(
-        f"J&F {100 * score.jf:.1f}  J {100 * score.j:.1f}  F {100 * score.f:.1f}  frames/s {summary.fps:.1f}"
-    )
-    return "\n".join(lines)
+def _score(options: argparse.Namespace, sequences: list[VideoSequence]) -> list[SequenceResult]:
+    with _progress(sequences) as advance:
+        return [
+            score_sequence(sequence, options.masks / sequence.name, advance(sequence))
+            for sequence in sequences
+        ]
 
 
-def _columns(score: Score) -> str:
-    return f"{100 * score.jf:5.1f}  {100 * score.j:5.1f}  {100 * score.f:5.1f}"
+def _track(
+    options: argparse.Namespace, sequences: list[VideoSequence], masks: Path | None
+) -> list[SequenceResult]:
+    record = EvaluationRecord(options.save_masks, _settings(options)) if options.save_masks else None
+    if record:
+        print(f"{options.save_masks}: {len(record)} sequences are finished already", file=sys.stderr)
+    model = load(options)
+    memory = memory_config(options, model)
+    results = []
+    with _progress(sequences) as advance:
+        for sequence in sequences:
+            step = advance(sequence)
+            result = record.get(sequence.name) if record is not None else None
+            if result is None:
+                folder = masks / sequence.name if masks else None
+                baseline = _baseline(options.against)
+                result = evaluate_sequence(model, sequence, options.prompt, folder, step, memory, baseline)
+                if record is not None:
+                    record.add(result)
+            else:
+                step(result.frames)
+            results.append(result)
+    return results
+
+
+def _baseline(name: str | None) -> Baseline | None:
+    try:
+        return BASELINES[name]() if name else None
+    except ImportError as error:
+        raise CommandError(f"--against {name}: {error}") from error
+
+
+@contextmanager
+def _progress(sequences: list[VideoSequence]) -> Iterator[Callable[[VideoSequence], Callable[..., object]]]:
+    """A bar on stderr; gives a function that names the sequence and returns what advances the bar."""
+    from tqdm import tqdm
+
+    total = sum(len(sequence.frames) for sequence in sequences)
+    with tqdm(total=total, unit="frame", mininterval=0.5) as bar:
+
+        def begin(sequence: VideoSequence) -> Callable[..., object]:
+            bar.set_description(sequence.name)
+            return bar.update
+
+        yield begin
+
+
+def _write_sheet(
+    options: argparse.Namespace,
+    sequences: list[VideoSequence],
+    results: list[SequenceResult],
+    masks: Path | None,
+) -> None:
+    assert masks is not None, "a sheet has a folder of masks"
+    prompt = None if options.masks else options.prompt
+    rows = [
+        sheet_row(sequence, masks / sequence.name, result, prompt)
+        for sequence, result in zip(sequences, results, strict=True)
+    ]
+    title = str(options.masks) if options.masks else f"{options.model}, prompt: {options.prompt}"
+    write_picture(options.contact_sheet, contact_sheet(rows, title))
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
     """What must be the same for results to belong together."""
-    weights = require_checkpoint(options.model, options.checkpoint)
     return {
         "model": options.model,
-        "weights": [str(weights.resolve()), weights.stat().st_size],
+        "weights": fingerprint(require_checkpoint(options.model, options.checkpoint)),
         "image_size": options.image_size,
         "memory": [
             options.memory_policy,
@@ -136,44 +222,6 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
         ],
         "prompt": options.prompt,
         "single_object": options.single_object,
+        "against": options.against,
         "folder": str(options.folder.resolve()),
     }
-
-
-def _read_record(options: argparse.Namespace) -> dict[str, SequenceResult]:
-    """The sequences that an earlier run finished."""
-    if not options.save_masks or not (options.save_masks / RECORD).is_file():
-        return {}
-    record = json.loads((options.save_masks / RECORD).read_text())
-    settings = _settings(options)
-    for name, value in record["settings"].items():
-        if settings.get(name) != value:
-            raise CommandError(
-                f"{options.save_masks}: holds masks made with {name} {value}, not {settings.get(name)}: "
-                "give another folder, or remove it"
-            )
-    results = {}
-    for name, entry in record["sequences"].items():
-        objects = {int(i): Score(*pair) for i, pair in entry["objects"].items()}
-        results[name] = SequenceResult(name, objects, entry["frames"], entry["seconds"])
-    if results:
-        print(f"{options.save_masks}: {len(results)} sequences are finished already", file=sys.stderr)
-    return results
-
-
-def _write_record(options: argparse.Namespace, done: dict[str, SequenceResult]) -> None:
-    if not options.save_masks:
-        return
-    sequences = {
-        result.name: {
-            "objects": {str(i): [score.j, score.f] for i, score in result.objects.items()},
-            "frames": result.frames,
-            "seconds": result.seconds,
-        }
-        for result in done.values()
-    }
-    path = options.save_masks / RECORD
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")  # replaced at once: an interruption can't leave half a record
-    partial.write_text(json.dumps({"settings": _settings(options), "sequences": sequences}, indent=1) + "\n")
-    partial.replace(path)

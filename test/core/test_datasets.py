@@ -133,3 +133,41 @@ def test_annotations_without_frames_are_named(davis2016: Path) -> None:
         path.unlink()
     with pytest.raises(DatasetError, match=r"dog: no .jpg or .png frames"):
         find_sequences(davis2016)
+
+
+def test_objects_of_an_indexed_png_are_called_by_their_index(mose: Path) -> None:
+    (sequence,) = find_sequences(mose)
+    assert sequence.object_name(2) == "2"
+
+
+def test_objects_with_folders_are_called_by_them(sav: Path) -> None:
+    (sequence,) = find_sequences(sav)
+    assert [sequence.object_name(number) for number in (1, 2)] == ["000", "001"]
+    assert sequence.annotated == ["00000", "00004", "00008", "00012"]
+
+
+def test_more_objects_than_ids_are_refused(sav: Path) -> None:
+    (sav / "Annotations_6fps/sav_1/001").rename(sav / "Annotations_6fps/sav_1/255")
+    with pytest.raises(DatasetError, match="object 255 is out of range: name folders 000 to 254"):
+        find_sequences(sav)
+
+
+def test_an_unreadable_annotation_is_named(mose: Path) -> None:
+    (mose / "Annotations/zoo/00002.png").write_bytes(b"broken")
+    (sequence,) = find_sequences(mose)
+    with pytest.raises(DatasetError, match=r"00002.png: not a readable mask image"):
+        sequence.masks("00002")
+
+
+def test_saving_leaves_nothing_but_the_finished_file(
+    sav: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    (sequence,) = find_sequences(sav)
+    saved = tmp_path_factory.mktemp("saved")
+    sequence.save(saved, "00004", sequence.masks("00004"), SHAPE)
+    assert sorted(str(path.relative_to(saved)) for path in saved.rglob("*.*")) == [
+        "000/00004.png",
+        "001/00004.png",
+    ]
+    again = sequence.saved_masks(saved, "00004")
+    assert all((again[i] == mask).all() for i, mask in sequence.masks("00004").items())

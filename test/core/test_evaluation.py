@@ -12,7 +12,8 @@ from PIL import Image
 
 from sam2_core import load_model
 from sam2_core.datasets import DatasetError, find_sequences
-from sam2_core.evaluation import Summary, evaluate_sequence, innermost_pixel, make_prompt
+from sam2_core.evaluation import evaluate_sequence, innermost_pixel, make_prompt
+from sam2_core.evaluation_results import Summary
 from sam2_core.masks import save_palette_png
 from sam2_core.model import SAM2
 
