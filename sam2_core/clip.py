@@ -89,7 +89,7 @@ class Clip:
             return np.asarray(cv2.resize(image, side, interpolation=cv2.INTER_AREA), np.uint8)
         from PIL import Image  # torch's own on bytes differs from it by 1 here and there
 
-        return np.asarray(Image.fromarray(image).resize(side, Image.Resampling.BICUBIC))
+        return np.array(Image.fromarray(image).resize(side, Image.Resampling.BICUBIC))
 
 
 def _read(picture: Picture) -> NDArray[np.uint8]:

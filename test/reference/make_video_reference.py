@@ -1,12 +1,15 @@
 """Make video_predictor.npz: what the original (sam2 1.1.0) computes for video_script.py, on stand-in weights.
 
-    .venv-original/bin/python test/reference/make_video_reference.py      (see `make original`)
+    .venv-original/bin/python test/reference/make_video_reference.py [NAME ...]      (see `make original`)
+
+With names of scripts only these are made anew.
 
 The memory is kept in float32 (the original stores it as bfloat16); small holes are left open, as the original
 leaves them without its CUDA extension; post-processing is on, as its builder has it.
 """
 
 import inspect
+import sys
 import tempfile
 from pathlib import Path
 
@@ -46,11 +49,16 @@ def build(model: str, corrections_count: bool):
 
 
 torch.set_num_threads(2)
+target = Path(__file__).parent / "video_predictor.npz"
+names = sys.argv[1:] or list(SCRIPTS)
 found = {}
-for name, script in SCRIPTS.items():
+if target.exists():
+    found = {key: value for key, value in np.load(target).items() if key.split(":")[0] in SCRIPTS.keys() - set(names)}
+for name in names:
+    script = SCRIPTS[name]
     predictor = build(script["model"], script["corrections_count"])
     with tempfile.TemporaryDirectory() as folder:
         write_frames(Path(folder), script["frames"])
         masks = follow(predictor, predictor.init_state(folder), script["steps"])
     found |= {f"{name}: {step}": logits for step, logits in masks.items()}
-np.savez_compressed(Path(__file__).parent / "video_predictor.npz", **found)
+np.savez_compressed(target, **found)

@@ -22,7 +22,7 @@ SCRIPTS = {
                 "add_new_points_or_box",
                 {"frame_idx": 4, "obj_id": 1, "points": [[179, 140], [107, 77]], "labels": [0, 1]},
             ),
-            ("add_new_points_or_box", {"frame_idx": 0, "obj_id": 1, "points": [[60, 80]], "labels": [0]}),
+            ("add_new_points_or_box", {"frame_idx": 0, "obj_id": 1, "points": [[90, 60]], "labels": [1]}),
             ("propagate_in_video", {"start_frame_idx": 1}),
         ],
     },
