@@ -15,14 +15,15 @@ STEADY = {"model": "sam2.1_hiera_tiny", "frames": 8, "corrections_count": True}
 SCRIPTS = {
     "forwards, then corrected": {
         **STEADY,
+        "frames": 6,
         "steps": [
             ("add_new_points_or_box", {"frame_idx": 0, "obj_id": 1, "box": CIRCLE}),
-            ("propagate_in_video", {}),
+            ("propagate_in_video", {"max_frame_num_to_track": 3}),
             (
                 "add_new_points_or_box",
-                {"frame_idx": 4, "obj_id": 1, "points": [[179, 140], [107, 77]], "labels": [0, 1]},
+                {"frame_idx": 2, "obj_id": 1, "points": [[179, 145], [95, 77]], "labels": [0, 1]},
             ),
-            ("add_new_points_or_box", {"frame_idx": 0, "obj_id": 1, "points": [[90, 60]], "labels": [1]}),
+            ("add_new_points_or_box", {"frame_idx": 0, "obj_id": 1, "points": [[60, 80]], "labels": [0]}),
             ("propagate_in_video", {"start_frame_idx": 1}),
         ],
     },
