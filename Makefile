@@ -14,7 +14,7 @@ export SAM2_DATA ?= $(abspath $(DATA))
 # Threads that wait for one another sleep: spinning, they stall for milliseconds where other programs want the cores.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup demo test soak lint train figures notebooks clean
+.PHONY: help setup demo test soak lint train figures notebooks pictures clean
 
 help:
 	@echo 'make setup   create .venv with everything, ROS 2 included, and build the interfaces (minutes; then cached)'
@@ -25,6 +25,7 @@ help:
 	@echo 'make train   train the embedded model anew (see training/README.md)'
 	@echo 'make figures make the figures of docs/nano.md anew, from DATA (6 minutes)'
 	@echo 'make notebooks   make examples/*.ipynb from the scripts there'
+	@echo 'make pictures    make the pictures of docs/commands.md'
 	@echo 'make clean   remove everything that these commands made'
 	@echo
 	@echo 'PYTHON=$(PYTHON)  DISTRO=$(DISTRO) (kilted or jazzy; where a ROS 2 is sourced, that is used)  DATA=$(DATA)'
@@ -55,6 +56,9 @@ figures: setup
 
 notebooks: setup
 	@$(VENV)/bin/python scripts/make_notebooks.py
+
+pictures: setup
+	@$(VENV)/bin/python scripts/make_pictures.py
 
 clean:
 	rm -rf $(VENV) build install log out *.egg-info .pytest_cache .ruff_cache .mypy_cache

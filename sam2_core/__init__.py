@@ -8,6 +8,7 @@ from .loading import load_model
 from .mask_generator import MaskGenerator
 from .prompts import Prompt, PromptError
 from .tracker import Track, Tracker
+from .video import VideoPredictor
 
 __all__ = [
     "MODELS",
@@ -22,6 +23,7 @@ __all__ = [
     "PromptError",
     "Track",
     "Tracker",
+    "VideoPredictor",
     "Worker",
     "load_model",
 ]

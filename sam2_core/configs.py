@@ -72,10 +72,13 @@ class PreprocessingConfig:
 
     Attributes:
         resize: `bilinear` (with antialiasing) or `area`.
+        resize_clip: how frames of a finished clip are resized: `bicubic` (on bytes, with antialiasing), as
+            SAM 2's video predictor does it, or `area`.
         enlarge: `bilinear` or `bicubic`: how low-resolution logits reach the image's size.
     """
 
     resize: str = "bilinear"
+    resize_clip: str = "bicubic"
     enlarge: str = "bilinear"
 
 
@@ -193,7 +196,7 @@ _NANO = SAM2Config(
     memory_slots=4,
     memory_attention=MemoryAttentionConfig(depth=2, feed_forward=512),
     mask_decoder=MaskDecoderConfig(heads=4, feed_forward=512, quality_hidden=128, residual_upscaling=True),
-    preprocessing=PreprocessingConfig(resize="area", enlarge="bicubic"),
+    preprocessing=PreprocessingConfig(resize="area", resize_clip="area", enlarge="bicubic"),
     pointer_time=False,
     appearance_keys=True,
     draw_prompts=True,

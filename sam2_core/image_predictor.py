@@ -94,9 +94,17 @@ class ImagePredictor:
             raise PromptError(f"image {image} was not set: give 0 to {len(self._sizes) - 1}")
         height, width = self._sizes[image]
         vision = _pick(self._vision, image)
-        batched = np.ndim(points) == 3 or np.ndim(box) == 2 or np.ndim(mask_input) == 4
+        ndim = [
+            _ndim(values, name)
+            for name, values in (("points", points), ("box", box), ("mask input", mask_input))
+        ]
+        batched = ndim[0] == 3 or ndim[1] == 2 or ndim[2] == 4
         coordinates, kinds = self._points(points, labels, box, height, width)
         mask = self._mask_input(mask_input)
+        if mask is not None and coordinates is not None and len(mask) not in (1, len(coordinates)):
+            raise PromptError(
+                f"{len(mask)} mask inputs beside {len(coordinates)} prompts: give one, or one for each"
+            )
         if coordinates is None and mask is None:
             raise PromptError("the prompt is empty: give points, a box or a mask input")
         count = len(coordinates) if coordinates is not None else len(mask) if mask is not None else 1
@@ -144,7 +152,10 @@ class ImagePredictor:
         """Low-resolution logits as the model takes them: (B, 1, h, w)."""
         if mask_input is None:
             return None
-        mask = torch.as_tensor(np.asarray(mask_input, np.float32), device=self.model.device)
+        try:
+            mask = torch.as_tensor(np.asarray(mask_input, np.float32), device=self.model.device)
+        except ValueError as error:
+            raise PromptError(f"mask input can't be read as numbers ({error}): give logits") from None
         while mask.ndim < 4:
             mask = mask[None]
         side = self.model.config.image_size // 4
@@ -159,6 +170,13 @@ def _pick(vision: VisionFeatures, row: int) -> VisionFeatures:
     first, second = vision.high_resolution
     appearance = None if vision.appearance is None else vision.appearance[keep]
     return VisionFeatures(vision.embedding[keep], (first[keep], second[keep]), appearance)
+
+
+def _ndim(values: Any, name: str) -> int:
+    try:
+        return np.ndim(values)
+    except ValueError:  # rows of different lengths
+        raise PromptError(f"{name} of several prompts have different lengths: give as many to each") from None
 
 
 def _row(values: Any, ndim: int, row: int, count: int) -> Any:

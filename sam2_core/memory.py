@@ -1,7 +1,7 @@
 """Memory: what is kept of an object's past.
 
-A memory is a tuple of immutable entries, so that a snapshot of it is the tuple itself. What a policy keeps
-is bounded, whatever the length of the stream.
+A memory is a tuple of immutable entries, so that a snapshot of it is the tuple itself. What a policy for
+streams keeps is bounded, whatever their length.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from .configs import MemoryConfig, SAM2Config
 from .memory_entry import Entries, MemoryEntry, Selection
-from .memory_policies import POLICIES, fitting
+from .memory_policies import fitting, policy_named
 from .motion import MOTION_BYTES
 
 
@@ -26,14 +26,13 @@ class MemoryBank:
     """
 
     def __init__(self, config: MemoryConfig, entries: Entries = ()) -> None:
-        if config.policy not in POLICIES:
-            raise ValueError(f"memory policy {config.policy!r} is unknown: choose from {', '.join(POLICIES)}")
         self.config = config
+        self.policy = policy_named(config.policy)
         self.entries = entries
 
     def with_entry(self, entry: MemoryEntry) -> MemoryBank:
         """The bank after an image; this one stays as it is."""
-        return MemoryBank(self.config, POLICIES[self.config.policy].keep(self.entries, entry, self.config))
+        return MemoryBank(self.config, self.policy.keep(self.entries, entry, self.config))
 
     def with_prompted(self, entries: Iterable[MemoryEntry]) -> MemoryBank:
         """The bank with prompted images from elsewhere, as many as fit."""
@@ -43,7 +42,7 @@ class MemoryBank:
 
     def select(self, index: int, reverse: bool = False) -> Selection:
         """What image number `index` sees of the past."""
-        return POLICIES[self.config.policy].select(self.entries, index, self.config, reverse)
+        return self.policy.select(self.entries, index, self.config, reverse)
 
 
 def most_bytes(config: SAM2Config, memory: MemoryConfig) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -44,6 +45,15 @@ class MemoryEntry:
     def pointer_only(self) -> MemoryEntry:
         """The entry without its spatial memory."""
         return replace(self, features=None, appearance=None) if self.features is not None else self
+
+    def to(self, device: torch.device) -> MemoryEntry:
+        """The entry with its tensors on this device."""
+        return replace(
+            self,
+            pointer=self.pointer.to(device),
+            features=None if self.features is None else self.features.to(device),
+            appearance=None if self.appearance is None else self.appearance.to(device),
+        )
 
     def tensors(self) -> list[Tensor]:
         """Everything that occupies memory."""

@@ -65,6 +65,15 @@ class Fifo:
         return selection
 
 
+class Everything(Fifo):
+    """For finished clips: shows what `Fifo` shows, and forgets nothing, so that one may go back and run
+    backwards. Grows with the clip: not for streams.
+    """
+
+    def keep(self, entries: Entries, new: MemoryEntry, config: MemoryConfig) -> Entries:
+        return (*(entry for entry in entries if entry.index != new.index), new)
+
+
 class Confident:
     """Only images whose mask is probably good enter the spatial memory.
 
@@ -207,4 +216,19 @@ def _by_rank(entries: Entries, index: int, config: MemoryConfig, reverse: bool) 
 
 
 POLICIES: dict[str, MemoryPolicy] = {"fifo": Fifo(), "confident": Confident(), "distractor": Distractor()}
-"""Policies by name; they hold no state of their own."""
+"""Policies for streams, by name; what they keep is bounded. They hold no state of their own."""
+
+CLIP_POLICIES: dict[str, MemoryPolicy] = {"everything": Everything()}
+"""Policies for finished clips, by name."""
+
+
+def policy_named(name: str) -> MemoryPolicy:
+    """The policy of this name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    policy = {**POLICIES, **CLIP_POLICIES}.get(name)
+    if policy is None:
+        raise ValueError(f"memory policy {name!r} is unknown: choose from {', '.join(POLICIES)}")
+    return policy

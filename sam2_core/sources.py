@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
+import shutil
+import tempfile
 import threading
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +20,7 @@ from numpy.typing import NDArray
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 STREAMS = ("rtsp://", "rtsps://", "rtmp://", "http://", "https://", "udp://", "tcp://")
 DEFAULT_FPS = 25.0
+CONNECT_SECONDS = 30.0
 
 
 class SourceError(OSError):
@@ -67,9 +73,9 @@ def open_source(text: str) -> Source:
         return CaptureSource(int(text), f"camera{text}", newest_only=True)
     if text.lower().startswith(STREAMS):
         # What comes over http may be a file, of which every frame is wanted; the others are live.
-        return CaptureSource(text, "stream", newest_only=not text.lower().startswith("http"))
+        return _over_http(text) if text.lower().startswith("http") else CaptureSource(text, "stream", True)
     path = Path(text).expanduser()
-    if path.is_dir():
+    if text and path.is_dir():
         return FolderSource(path)
     if not path.is_file():
         raise SourceError(
@@ -108,12 +114,20 @@ class CaptureSource:
         name: see `Source`.
         newest_only: for live sources: images that come while the last one is being worked on give way to
             newer ones.
+
+    Raises:
+        SourceError: it can't be opened, or, where every image is wanted, there is not one in it.
     """
 
     def __init__(self, address: str | int, name: str, newest_only: bool = False) -> None:
         self._capture = cv2.VideoCapture(address)
         if not self._capture.isOpened():
+            if isinstance(address, int):
+                raise SourceError(f"camera {address} can't be opened: is it connected, and not in use?")
             raise SourceError(f"{address}: can't be opened as a video")
+        self._first = None if newest_only else self._capture.read()[1]
+        if not newest_only and self._first is None:
+            raise SourceError(f"{address}: not one image could be read")
         self._address = address
         self._newest_only = newest_only
         self.name = name
@@ -132,6 +146,9 @@ class CaptureSource:
             raise SourceError(f"{self._address}: not one image could be read")
 
     def _every(self) -> Iterator[np.ndarray]:
+        if self._first is not None:
+            yield self._first
+            self._first = None
         while True:
             there, picture = self._capture.read()
             if not there:
@@ -174,6 +191,30 @@ class CaptureSource:
     def close(self) -> None:
         """Gives the camera or file back."""
         self._capture.release()
+
+
+def _over_http(address: str) -> CaptureSource:
+    """A video or stream on a web server.
+
+    Some files have their index at the end. A server that sends only whole files can't give that first: then
+    the file is fetched into a temporary one.
+    """
+    name = Path(urllib.parse.urlsplit(address).path).stem or "stream"
+    try:
+        return CaptureSource(address, name)
+    except SourceError as refusal:
+        try:
+            with urllib.request.urlopen(address, timeout=CONNECT_SECONDS) as answer:
+                if answer.headers.get("Content-Length") is None:  # a stream without an end
+                    raise refusal
+                # OpenCV holds the file open: it may lose its name at once, and goes with the source.
+                with tempfile.NamedTemporaryFile(prefix="sam2_") as file:
+                    shutil.copyfileobj(answer, file)
+                    file.flush()
+                    return CaptureSource(file.name, name)
+        except (OSError, http.client.HTTPException) as error:
+            why = "not a video that can be read" if isinstance(error, SourceError) else str(error)
+            raise SourceError(f"{address}: can't be opened as a video ({why})") from error
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:

@@ -16,7 +16,6 @@ from .judgement import judge, prefer_expected
 from .masks import mask_to_box
 from .memory import MemoryBank
 from .memory_entry import MemoryEntry, Selection
-from .memory_policies import POLICIES
 from .model import ABSENT_LOGIT, SAM2, MaskOutput, VisionFeatures
 from .preprocessing import enlarge, mask_input, preprocess
 from .prompts import MAX_OBJECT_ID, Prompt, PromptError
@@ -55,8 +54,7 @@ class Tracker:
                 f"memory_frames {self.memory.memory_frames} is more than this model was trained with: "
                 f"give 0 to {slots}"
             )
-        MemoryBank(self.memory)  # an unknown policy is refused here, not at the first prompt
-        self._policy = POLICIES[self.memory.policy]
+        self._policy = MemoryBank(self.memory).policy
         self._objects: dict[int, ObjectState] = {}
         self._index = -1
 
@@ -274,10 +272,13 @@ class Tracker:
         state = None if prompt.restart else self._objects.get(object_id)
         if state is None:
             return self._answer(features, prompt)
-        past = MemoryBank(self.memory, tuple(e for e in state.bank.entries if e.index != now))
-        selection = past.select(now, reverse)
+        selection = self._past(state.bank, now).select(now, reverse)
         embedding = self._look_up(features.vision, [selection])
         return self._answer(features, prompt, embedding, state.logits)
+
+    def _past(self, bank: MemoryBank, now: int) -> MemoryBank:
+        """What a further prompt in an image looks up: not what an earlier one left of the same image."""
+        return MemoryBank(self.memory, tuple(entry for entry in bank.entries if entry.index != now))
 
     def _answer(
         self,

@@ -19,11 +19,14 @@ from ..masks import overlay
 from ..outputs import BoxCsv, MaskFolder, Output, OverlayVideo, RunLengthJson
 from ..prompt_script import Script, add_prompt_options, script_from_options
 from ..prompts import Prompt, PromptError
-from ..sources import Frame, Source, open_source
+from ..sources import CaptureSource, Frame, Source, open_source
 from ..tracker import Track, Tracker
-from ..window import ask_prompts
+from ..window import WITHOUT_PROMPTS, ask_prompts, require_display
 from .common import CommandError, add_memory_options, add_model_options, load, memory_config, positive
 from .image import segment
+
+UNCERTAIN_FRAMES = 2
+"""By so many frames a video's own count may be wrong without anything being amiss."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +44,17 @@ class Guide:
     drawn: set[int]
     predictor: ImagePredictor
     alpha: float
+
+    def check(self, height: int, width: int) -> None:
+        """Refuses what does not fit a video of this size, before hours are spent on the frames up to it.
+
+        Raises:
+            PromptError: naming the frame.
+        """
+        for number, prompts in self.script.items():
+            with _naming(number):
+                for prompt in prompts:
+                    prompt.check_against(height, width)
 
     def prompts(self, frame: Frame) -> list[Prompt]:
         """The frame's prompts; asks for them where a window was wished for."""
@@ -104,8 +118,13 @@ def run(options: argparse.Namespace) -> None:
     """Tracks to the end of the source, of --max-frames, or to Ctrl-C."""
     script = script_from_options(options.script, options.prompts)
     drawn = set(options.draw or ([] if script else [0]))
+    if drawn:
+        require_display(WITHOUT_PROMPTS)
     if not 0 <= options.alpha <= 1:
         raise CommandError(f"--alpha {options.alpha} is not between 0 and 1")
+    if options.fps is not None and not options.fps > 0:
+        raise CommandError(f"--fps {options.fps:g} is not above 0")
+    _keep_source(options)
     source = open_source(options.source)
     try:
         model = load(options)
@@ -123,6 +142,14 @@ def run(options: argparse.Namespace) -> None:
             f"sam2 track: nothing was shown in frame {late[0]}, there were only {frames} frames",
             file=sys.stderr,
         )
+
+
+def _keep_source(options: argparse.Namespace) -> None:
+    """Refuses to write over what is to be read."""
+    source = Path(options.source).expanduser()
+    for name, path in (("--output", options.output), ("--masks", options.masks)):
+        if path is not None and path.exists() and source.exists() and path.samefile(source):
+            raise CommandError(f"{name} {path} is the source itself: give another place")
 
 
 def _open_outputs(options: argparse.Namespace, source: Source) -> list[Output]:
@@ -154,13 +181,13 @@ def _track(
         tqdm(total=total, unit="frame", desc=source.name, mininterval=0.5) as bar,
     ):
         for frame in source:
+            if done == 0 and isinstance(source, CaptureSource):  # all frames of a video have one size
+                guide.check(*frame.image.shape[:2])
             prompts = guide.prompts(frame)
             tracks: list[Track] = []
             if prompts or tracker.object_ids:  # before the first prompt there is nothing to compute
-                try:
+                with _naming(frame.index):
                     tracks = tracker.step(frame.image, prompts)
-                except PromptError as error:
-                    raise PromptError(f"frame {frame.index}: {error}") from error
             for output in outputs:
                 output.write(frame, tracks)
             done += 1
@@ -172,7 +199,18 @@ def _track(
                 break
     if stopped:
         print(f"sam2 track: stopped after {done} frames; the files are complete", file=sys.stderr)
+    elif total is not None and done + UNCERTAIN_FRAMES < total:
+        print(f"sam2 track: the video ended after {done} of {total} frames: is it damaged?", file=sys.stderr)
     return done
+
+
+@contextmanager
+def _naming(frame: int) -> Iterator[None]:
+    """Puts the frame's number before what a refused prompt says."""
+    try:
+        yield
+    except PromptError as error:
+        raise PromptError(f"frame {frame}: {error}") from error
 
 
 @contextmanager

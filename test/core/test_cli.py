@@ -148,6 +148,15 @@ def test_a_prompt_after_the_last_frame_is_reported(
     assert "nothing was shown in frame 50, there were only 2 frames" in capsys.readouterr().err
 
 
+def test_track_says_so_when_a_video_ends_before_its_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video = write_video(tmp_path / "clip.avi").read_bytes()
+    (tmp_path / "cut.avi").write_bytes(video[: len(video) // 2])
+    assert sam2("track", tmp_path / "cut.avi", "--point", "40,48", "--boxes", tmp_path / "b.csv") == 0
+    assert f"of {FRAMES} frames: is it damaged?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_leaves_complete_files(tmp_path: Path, number: int) -> None:
     source = write_folder(tmp_path / "frames", 400)
@@ -184,7 +193,9 @@ def test_an_interruption_leaves_complete_files(tmp_path: Path, number: int) -> N
         (["track", "{clip}", "--point", "1,2", "--checkpoint", "{clip}"], "clip.mp4: "),
         (["track", "{clip}", "--point", "1,2", "--image-size", "100"], "image size 100 is not a multiple"),
         (["track", "{clip}", "--point", "1,2", "--device", "toaster"], "toaster"),
-        (["track", "{clip}", "--point", "500,2"], "frame 0: point (500, 2) lies outside"),
+        (["track", "{clip}", "--point", "1,2", "--frame", "4", "--point", "500,2"], "frame 4: point (500"),
+        (["track", "{clip}", "--point", "1,2", "-o", "{clip}"], "is the source itself: give another place"),
+        (["track", "{clip}", "--point", "1,2", "--fps", "0"], "--fps 0 is not above 0"),
         (["track", "{clip}", "--point", "1,2", "-o", "x.gif"], "x.gif: unknown kind of video; give one of"),
         (["track", "{clip}", "--point", "1,2", "--alpha", "7"], "--alpha 7.0 is not between 0 and 1"),
         (["evaluate", "nowhere"], "nowhere: no such folder"),

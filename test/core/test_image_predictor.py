@@ -94,6 +94,8 @@ def test_what_cannot_be_followed_is_refused(nano: SAM2, frame: Frames) -> None:
         ({"points": [[999, 1]]}, "outside the image"),
         ({"mask_input": np.zeros((1, 8, 8))}, r"give logits \(1, 80, 80\)"),
         ({"points": np.zeros((2, 1, 2)), "box": [red_box(0)] * 3}, "as many points as boxes"),
+        ({"mask_input": np.zeros((2, 1, 80, 80)), "box": [red_box(0)] * 3}, "2 mask inputs beside 3 prompts"),
+        ({"points": [[[1, 1]], [[2, 2], [3, 3]]]}, "points of several prompts have different lengths"),
         ({"points": [[1, 1]], "image": 4}, "image 4 was not set"),
     ):
         with pytest.raises(PromptError, match=message):

