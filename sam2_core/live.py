@@ -273,7 +273,7 @@ class LiveTracker:
                     self._do(
                         _Call(request.future, partial(self._timeline.go_back, request.prompt, moment)), image
                     )
-            except PromptError as error:
+            except Exception as error:  # whatever it is belongs to the one who asked
                 _fail(request.future, error)
             requests.popleft()
 
@@ -339,6 +339,6 @@ class LiveTracker:
                 _log.exception("a listener failed on the image of %.9f s", result.stamp / 1e9)
 
 
-def _fail(future: Future[Any], error: PromptError) -> None:
+def _fail(future: Future[Any], error: Exception) -> None:
     if not future.done() and (future.running() or future.set_running_or_notify_cancel()):
         future.set_exception(error)
