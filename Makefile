@@ -20,7 +20,7 @@ help:
 	@echo 'make setup   create .venv with everything, ROS 2 included, and build the interfaces (minutes; then cached)'
 	@echo 'make demo    track an object in a real video through the node; leaves pictures and figures in out/'
 	@echo 'make test    run all tests                 TESTS=test/core  only these'
-	@echo 'make soak    run the node on FRAMES=10000 images with every disorder; leaves figures in out/ (9 minutes)'
+	@echo 'make soak    run the node on FRAMES=10000 images with every disorder, then through 100 lives (11 minutes)'
 	@echo 'make lint    ruff and mypy'
 	@echo 'make train   train the embedded model anew (see training/README.md)'
 	@echo 'make figures make the figures of docs/nano.md anew, from DATA (6 minutes)'
