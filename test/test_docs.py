@@ -27,6 +27,7 @@ def test_every_picture_that_a_page_shows_is_there_and_small() -> None:
     ]
     assert len(pictures) >= 4
     for path in pictures:
-        picture = cv2.imread(str(path))
-        assert picture is not None and picture.std() > 20, path
-        assert path.stat().st_size < 150_000, path
+        assert path.is_file() and path.stat().st_size < 150_000, path
+        if path.suffix != ".svg":
+            picture = cv2.imread(str(path))
+            assert picture is not None and picture.std() > 20, path

@@ -21,7 +21,7 @@ from ..prompt_script import Script, add_prompt_options, script_from_options
 from ..prompts import Prompt, PromptError
 from ..sources import CaptureSource, Frame, Source, open_source
 from ..tracker import Track, Tracker
-from ..window import WITHOUT_PROMPTS, ask_prompts, require_display
+from ..window import ask_prompts
 from .common import CommandError, add_memory_options, add_model_options, load, memory_config, positive
 from .image import segment
 
@@ -116,6 +116,8 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Tracks to the end of the source, of --max-frames, or to Ctrl-C."""
+    from ..window import WITHOUT_PROMPTS, require_display
+
     script = script_from_options(options.script, options.prompts)
     drawn = set(options.draw or ([] if script else [0]))
     if drawn:
