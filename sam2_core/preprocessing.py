@@ -13,6 +13,10 @@ from .configs import PreprocessingConfig
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_MEAN, _STD = np.array(IMAGENET_MEAN, np.float32), np.array(IMAGENET_STD, np.float32)
+_NORMALISED = ((np.arange(256, dtype=np.float32)[:, None] / 255 - _MEAN) / _STD)[None]
+"""What each byte of each channel becomes when it is normalised, (1, 256, 3)."""
+
 _ENLARGE = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
 
 
@@ -47,12 +51,12 @@ def preprocess(
     """
     check_image(image)
     exact = image.shape[:2] == (size, size)
-    if config.resize == "area" and not exact:
-        pixels = np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA))
-    else:
-        pixels = np.ascontiguousarray(image)
-    tensor = torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None].float() / 255.0
-    if config.resize == "bilinear" and not exact:
+    if config.resize == "area":
+        pixels = image if exact else cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+        normalised = np.asarray(cv2.LUT(np.ascontiguousarray(pixels), _NORMALISED))
+        return torch.from_numpy(normalised).permute(2, 0, 1)[None].to(device)
+    tensor = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None].float() / 255.0
+    if not exact:
         tensor = F.interpolate(tensor, size=(size, size), mode="bilinear", antialias=True)
     mean = torch.tensor(IMAGENET_MEAN, device=device).view(1, 3, 1, 1)
     std = torch.tensor(IMAGENET_STD, device=device).view(1, 3, 1, 1)

@@ -8,6 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+FEW_CHANNELS = 4
+"""So many channels fill no vector register: `F.layer_norm`, which goes pixel by pixel, takes more than three
+times as long as the same arithmetic on whole channels.
+"""
+
 
 class LayerNorm2d(nn.LayerNorm):
     """Layer normalisation over the channels of a feature map.
@@ -19,8 +24,21 @@ class LayerNorm2d(nn.LayerNorm):
         super().__init__(channels, eps=1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1] <= FEW_CHANNELS and x.device.type == "cpu":
+            return self._by_planes(x)
         x = F.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps)
         return x.permute(0, 3, 1, 2)
+
+    def _by_planes(self, x: Tensor) -> Tensor:
+        """The same, a whole channel at a time."""
+        planes = x.unbind(1)
+        mean = sum(planes[1:], planes[0]) / len(planes)
+        centred = [plane - mean for plane in planes]
+        variance = sum((plane.square() for plane in centred[1:]), centred[0].square()) / len(planes)
+        scale = (variance + self.eps).rsqrt()
+        affine = zip(centred, self.weight, self.bias, strict=True)
+        scaled = [bias + weight * (plane * scale) for plane, weight, bias in affine]
+        return torch.stack(scaled, dim=-1).permute(0, 3, 1, 2)
 
 
 class MLP(nn.Module):
