@@ -118,14 +118,14 @@ def plot_calibration(path: Path, groups: Mapping[str, Calibration]) -> None:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.2 * len(groups), 7.2), layout="constrained")
+    figure = Figure(figsize=(3.6 * len(groups), 6.6), layout="constrained")
     axes = figure.subplots(3, len(groups), squeeze=False, height_ratios=(4, 1.2, 2))
     for column, (title, calibration) in enumerate(groups.items()):
         _reliability(axes[0, column], title, calibration)
         _counts(axes[1, column], calibration)
         _presence(axes[2, column], calibration)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=90)
 
 
 def _reliability(axes: Axes, title: str, calibration: Calibration) -> None:
