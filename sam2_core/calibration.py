@@ -141,7 +141,7 @@ def _reliability(axes: Axes, title: str, calibration: Calibration) -> None:
     axes.set_title(
         f"{title}\nexpected error {100 * calibration.expected_error:.1f} %, "
         f"mean absolute {100 * calibration.mean_absolute_error:.1f} %",
-        fontsize=10,
+        fontsize=8.5,
     )
     axes.legend(loc="upper left", fontsize=8)
 
