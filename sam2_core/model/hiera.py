@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from .layers import MLP
 from .linear import add_feed_forward, add_linear, linear
 
-TOKENS_AT_ONCE = 4096
-"""How many tokens a processor takes through the blocks at a time: what lies between stays in its cache."""
+TOKENS_AT_ONCE = 16384
+"""How many tokens a processor takes through the first blocks at a time: it bounds what lies between."""
 
 
 def pool(x: Tensor) -> Tensor:
