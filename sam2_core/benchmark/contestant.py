@@ -137,11 +137,11 @@ def measure(
 
     Returns: a timing per contestant.
     """
-    images = list(_images(FIRST_MEASURED + 1 + frames, shape))
+    images, boxes = images_and_boxes(objects, shape, frames)
     watches = [_Stopwatch(contestant, clock) for contestant in contestants]
     for watch in watches:
         with watch.memory:
-            watch.contestant.prepare(images, list(_grid_of_boxes(objects, shape)))
+            watch.contestant.prepare(images, boxes)
             watch.contestant.step(FIRST_MEASURED)
     bare = []
     for index in range(FIRST_MEASURED + 1, len(images)):
@@ -167,7 +167,17 @@ class _Stopwatch:
 
     def step(self, index: int) -> None:
         spent = dict.fromkeys(STAGES, 0.0)
-        with self.memory, _timed(self.contestant.stages(), spent, self.now):
+
+        def timed(method: Callable[..., Any], stage: str) -> Callable[..., Any]:
+            def call(*arguments: Any, **options: Any) -> Any:
+                begin = self.now()
+                result = method(*arguments, **options)
+                spent[stage] += self.now() - begin
+                return result
+
+            return call
+
+        with self.memory, replaced_methods(self.contestant.stages(), timed):
             begin = self.now()
             self.contestant.step(index)
             self.totals.append(self.now() - begin)
@@ -195,25 +205,24 @@ class _Stopwatch:
 
 
 @contextmanager
-def _timed(stages: list[tuple[Any, str, str]], spent: dict[str, float], now: Clock) -> Iterator[None]:
-    """Adds up the seconds spent in each stage."""
-
-    def timed(method: Callable[..., Any], stage: str) -> Callable[..., Any]:
-        def call(*arguments: Any, **options: Any) -> Any:
-            begin = now()
-            result = method(*arguments, **options)
-            spent[stage] += now() - begin
-            return result
-
-        return call
-
+def replaced_methods(
+    stages: list[tuple[Any, str, str]], wrap: Callable[[Callable[..., Any], str], Callable[..., Any]]
+) -> Iterator[None]:
+    """While entered, the stages' methods are those that `wrap` makes of them and of the stage's name."""
     for owner, method, stage in stages:
-        setattr(owner, method, timed(getattr(owner, method), stage))
+        setattr(owner, method, wrap(getattr(owner, method), stage))
     try:
         yield
     finally:
         for owner, method, _stage in stages:
             delattr(owner, method)  # the class's own method shows again
+
+
+def images_and_boxes(
+    objects: int, shape: tuple[int, int], frames: int
+) -> tuple[list[NDArray[np.uint8]], list[list[float]]]:
+    """Images up to the first measured one and `frames` more, and boxes in the first."""
+    return list(_images(FIRST_MEASURED + 1 + frames, shape)), list(_grid_of_boxes(objects, shape))
 
 
 def _images(count: int, shape: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:

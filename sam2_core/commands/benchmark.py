@@ -16,7 +16,8 @@ from typing import Any
 import torch
 
 from ..benchmark import Contestant, Original, OriginalMissingError, Ours, Timing, measure, require_original
-from ..benchmark.contestant import STAGES
+from ..benchmark.contestant import STAGES, Clock
+from ..benchmark.operations import operations, peak
 from ..compiling import compile_model
 from ..configs import MODELS, EfficientNetConfig
 from ..model import SAM2
@@ -79,6 +80,11 @@ def add(commands: Any) -> None:
         action="store_true",
         help="the processor's time instead of the clock's, on one thread: what other programs do counts less",
     )
+    parser.add_argument(
+        "--operations",
+        action="store_true",
+        help="also tell how near the machine's matrix products each stage of ours comes",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures; -: to stdout, alone")
     add_model_options(parser, everyone=True)
     parser.set_defaults(run=run)
@@ -115,6 +121,8 @@ def run(options: argparse.Namespace) -> None:
             new = list(_measured(model, count, options))
             for line in _lines(new, header=not rows):
                 print(line, file=out, flush=True)
+            if options.operations:
+                print(_operations(model, new[0].timing, options), file=out, flush=True)
             rows += new
     process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(f"peak memory of the whole process {process / 2**20:.0f} MiB", file=out)
@@ -149,8 +157,7 @@ def _measured(model: SAM2, count: int, options: argparse.Namespace) -> Iterator[
     trunk = (ours.trunk(), model.config.image_size) if options.trunk else None
     parameters = sum(parameter.numel() for parameter in model.parameters())
     shape = (options.height, options.width)
-    clock = time.thread_time if options.processor_time else time.perf_counter
-    for timing in measure(contestants, count, options.frames, shape, trunk, clock):
+    for timing in measure(contestants, count, options.frames, shape, trunk, _clock(options)):
         yield Row(options.model, parameters, model.config.image_size, timing)
 
 
@@ -184,6 +191,21 @@ def _ratios(ours: Timing, original: Timing) -> str:
         f"{name} {original.stages[name] / ours.stages[name]:.2f}" for name in STAGES if ours.stages[name]
     )
     return f"    {original.step / ours.step:.2f} times the original's frame rate; by stage: {stages}"
+
+
+def _operations(model: SAM2, timing: Timing, options: argparse.Namespace) -> str:
+    """Arithmetic by stage, its speed, and the share of the machine's best."""
+    counts = operations(Ours(model), timing.objects, (options.height, options.width))
+    best = peak(model.device, _clock(options))
+    parts = []
+    for name in STAGES:
+        speed = counts[name] / (timing.stages[name] / 1000)
+        parts.append(f"{name} {counts[name] / 1e9:.1f} GFLOP, {speed / 1e9:.0f} GFLOP/s, {speed / best:.0%}")
+    return f"    matrix products (machine {best / 1e9:.0f} GFLOP/s): " + "; ".join(parts)
+
+
+def _clock(options: argparse.Namespace) -> Clock:
+    return time.thread_time if options.processor_time else time.perf_counter
 
 
 def _machine(device: torch.device) -> str:

@@ -22,6 +22,7 @@ def has_fused(x: Tensor) -> bool:
         x.device.type == "cpu"
         and x.dtype == torch.float32
         and not torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()  # the compiler fuses by itself
         and torch.backends.mkldnn.is_available()
     )
 
