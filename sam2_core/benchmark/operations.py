@@ -27,8 +27,7 @@ def operations(contestant: Ours, objects: int, shape: tuple[int, int]) -> dict[s
 
     def counted(method: Callable[..., Any], stage: str) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
-            mapping = {torch.ops.mkldnn._linear_pointwise: _linear_operations}
-            with FlopCounterMode(display=False, custom_mapping=mapping) as counter:
+            with FlopCounterMode(display=False, custom_mapping=UNKNOWN_TO_PYTORCH) as counter:
                 result = method(*arguments, **options)
             counts[stage] += counter.get_total_flops()
             return result
@@ -54,3 +53,14 @@ def peak(device: torch.device, clock: Callable[[], float]) -> float:
 
 def _linear_operations(x: tuple[int, ...], *_: Any, out_shape: tuple[int, ...], **__: Any) -> int:
     return 2 * math.prod(x) * out_shape[-1]
+
+
+def _attention_operations(q: tuple[int, ...], k: tuple[int, ...], *_: Any, **__: Any) -> int:
+    return 4 * math.prod(q) * k[-2]
+
+
+UNKNOWN_TO_PYTORCH = {
+    torch.ops.mkldnn._linear_pointwise: _linear_operations,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_operations,
+}
+"""Operations that PyTorch's counter passes over."""

@@ -351,6 +351,12 @@ def test_benchmark_times_every_number_of_objects_and_stage(
         assert f"{timing['step']:.1f}" in line
 
 
+def test_benchmark_counts_the_arithmetic_of_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert sam2("benchmark", "--objects", 1, "--frames", 1, "--image-size", 128, "--operations") == 0
+    counted = re.findall(r"([\d.]+) GFLOP, (\d+) GFLOP/s, (\d+)%", capsys.readouterr().out)
+    assert len(counted) == 4 and all(float(amount) > 0 for amount, *_ in counted[:2])
+
+
 def test_benchmark_says_how_to_get_the_original(capsys: pytest.CaptureFixture[str]) -> None:
     assert sam2("benchmark", "--against", "sam2") == 2
     assert "the original has no sam2_nano" in capsys.readouterr().err
