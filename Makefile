@@ -22,7 +22,6 @@ help:
 	@echo 'make demo    track an object in a real video through the node; leaves pictures and figures in out/'
 	@echo 'make test    run all tests                 TESTS=test/core  only these'
 	@echo 'make soak    run the node on FRAMES=10000 images with every disorder, then through 100 lives (11 minutes)'
-	@echo 'make soak    run the node on FRAMES=10000 images with every disorder; leaves figures in out/ (9 minutes)'
 	@echo 'make original   create $(ORIGINAL) with the original SAM 2 beside ours, for sam2 benchmark --against sam2 (6 GB)'
 	@echo 'make lint    ruff and mypy'
 	@echo 'make train   train the embedded model anew (see training/README.md)'
