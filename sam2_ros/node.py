@@ -9,12 +9,12 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from sam2_core import CheckpointError, MemoryConfig, Tracker, load_model
+from sam2_core.compiling import compile_model
 from sam2_core.live import Worker
 from sam2_core.model import SAM2
 from sam2_ros.camera import Camera
@@ -135,11 +135,10 @@ class TrackerNode(LifecycleNode):
             RuntimeError: it cannot be compiled on this machine.
         """
         assert self._model is not None
-        self._model.image_encoder.compile()
         try:
-            Tracker(self._model).encode(np.zeros((64, 64, 3), np.uint8))
-        except Exception as error:  # compilers fail in many ways
-            raise RuntimeError(f"compile true cannot be followed here ({error}): set it to false") from error
+            compile_model(self._model)
+        except RuntimeError as error:
+            raise RuntimeError(f"compile true cannot be followed: {error}; set it to false") from error
 
     def _activate(self) -> None:
         for camera in self._cameras.values():

@@ -1,49 +1,45 @@
-"""`sam2 benchmark`: how long a step takes on this machine, and which part of the model takes it."""
+"""`sam2 benchmark`: how long a step takes on this machine, which part takes it, and beside the original."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import platform
 import resource
+import sys
 import time
-from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from ..benchmark import Contestant, Original, OriginalMissingError, Ours, Timing, measure, require_original
+from ..benchmark.contestant import STAGES, Clock
+from ..benchmark.operations import operations, peak
+from ..compiling import compile_model
+from ..configs import MODELS, EfficientNetConfig
 from ..model import SAM2
-from ..prompts import Prompt
-from ..tracker import Tracker
 from . import absences, late_clicks
-from .common import CommandError, add_model_options, load, positive
+from .common import CommandError, add_model_options, load, positive, write_json
 
-STAGES = {
-    "encode_image": "image encoder",
-    "condition_on_memory": "memory attention",
-    "decode": "mask decoder",
-    "encode_memory": "memory encoder",
-}
-"""Methods of the model and what they are called; the rest of a step is resizing and bookkeeping."""
+OFFICIAL_SIZES = (1024, 512)
 
 
 @dataclass(frozen=True)
-class Timing:
-    """One row of the table: medians over the measured frames.
+class Row:
+    """One line of the table: a model, at an input size, with some objects."""
 
-    Attributes:
-        objects: how many were tracked.
-        step: milliseconds of `Tracker.step`.
-        stages: milliseconds by name of the stage.
-    """
+    model: str
+    parameters: int
+    input: int
+    timing: Timing
 
-    objects: int
-    step: float
-    stages: dict[str, float]
+
+def numbers(text: str) -> list[int]:
+    """An argument that is whole numbers above 0, with commas between them."""
+    return [positive(part) for part in text.split(",")]
 
 
 def add(commands: Any) -> None:
@@ -51,20 +47,12 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "benchmark",
         help="milliseconds per frame and stage on this machine",
-        description="Time Tracker.step with full memory, for several numbers of objects (medians).",
+        description="Time a step of the tracker with full memory (medians over the measured images).",
     )
     parser.add_argument(
-        "--objects",
-        nargs="+",
-        type=positive,
-        default=[1, 2, 4, 8, 16],
-        metavar="N",
-        help="default: 1 2 4 8 16",
+        "--objects", nargs="+", type=numbers, default=[[1, 4]], metavar="N", help="default: 1,4"
     )
-    parser.add_argument("--frames", type=positive, default=20, help="measured frames; default: %(default)s")
-    parser.add_argument(
-        "--warm-up", type=positive, metavar="N", help="frames before; default: until memory is full"
-    )
+    parser.add_argument("--frames", type=positive, default=10, help="measured images; default: %(default)s")
     parser.add_argument(
         "--width", type=positive, default=640, help="of the camera image; default: %(default)s"
     )
@@ -72,9 +60,33 @@ def add(commands: Any) -> None:
         "--height", type=positive, default=480, help="of the camera image; default: %(default)s"
     )
     parser.add_argument(
+        "--against",
+        choices=["sam2"],
+        help="run the original package beside it, image by image in turn; needs `make original`",
+    )
+    parser.add_argument(
+        "--trunk", action="store_true", help="also time a bare forward pass of the trunk, in turn"
+    )
+    parser.add_argument(
         "--untrained", action="store_true", help="random weights: the times are the same, no file needed"
     )
-    add_model_options(parser)
+    parser.add_argument(
+        "--compile",
+        choices=["image_encoder", "all"],
+        help="compile that part of our model, or all parts, first",
+    )
+    parser.add_argument(
+        "--processor-time",
+        action="store_true",
+        help="the processor's time instead of the clock's, on one thread: what other programs do counts less",
+    )
+    parser.add_argument(
+        "--operations",
+        action="store_true",
+        help="also tell how near the machine's matrix products each stage of ours comes",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures; -: to stdout, alone")
+    add_model_options(parser, everyone=True)
     parser.set_defaults(run=run)
     accuracy = parser.add_subparsers(title="instead of times", metavar="BENCHMARK")
     for benchmark in (late_clicks, absences):
@@ -83,119 +95,128 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Prints the table."""
-    if max(options.objects) > 64:
-        raise CommandError(f"--objects {max(options.objects)}: give at most 64")
-    model = load(options, untrained=options.untrained)
-    size = model.config.image_size
+    counts = [count for group in options.objects for count in group]
+    if max(counts) > 64:
+        raise CommandError(f"--objects {max(counts)}: give at most 64")
+    if options.against and options.model == "sam2_nano":
+        raise CommandError("--against sam2: the original has no sam2_nano; give an official --model")
+    if options.against:
+        try:
+            require_original()
+        except OriginalMissingError as error:
+            raise CommandError(str(error)) from error
+    out = sys.stderr if str(options.json) == "-" else sys.stdout
+    if options.processor_time:
+        options.threads = 1
+    rows: list[Row] = []
+    for name, size in _wanted(options):
+        options.model, options.image_size = name, size
+        model = load(options, untrained=options.untrained)
+        if not rows:
+            print(f"{_machine(model.device)}; camera {options.width} x {options.height}", file=out)
+        if options.compile:
+            seconds = compile_model(model, everything=options.compile == "all")
+            print(f"{name} at {size}: compiled in {seconds:.0f} s", file=out, flush=True)
+        for count in counts:
+            new = list(_measured(model, count, options))
+            for line in _lines(new, header=not rows):
+                print(line, file=out, flush=True)
+            if options.operations:
+                print(_operations(model, new[0].timing, options), file=out, flush=True)
+            rows += new
+    process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(f"peak memory of the whole process {process / 2**20:.0f} MiB", file=out)
+    if options.json is not None:
+        figures = {"machine": _machine(model.device), "rows": [asdict(row) for row in rows]}
+        if str(options.json) == "-":
+            print(json.dumps(figures))
+        else:
+            write_json(options.json, figures, indent=1)
+
+
+def _wanted(options: argparse.Namespace) -> Iterator[tuple[str, int]]:
+    """Models and the sides of their inputs."""
+    for name in MODELS if options.model == "all" else [options.model]:
+        config = MODELS[name]
+        if options.against and isinstance(config.trunk, EfficientNetConfig):
+            continue
+        if options.image_size:
+            yield name, options.image_size
+        elif isinstance(config.trunk, EfficientNetConfig):
+            yield name, config.image_size
+        else:
+            yield from ((name, size) for size in OFFICIAL_SIZES)
+
+
+def _measured(model: SAM2, count: int, options: argparse.Namespace) -> Iterator[Row]:
+    """Our row, and the original's if it is wanted."""
+    ours = Ours(model)
+    contestants: list[Contestant] = [ours]
+    if options.against:
+        contestants.append(Original(options.model, model))
+    trunk = (ours.trunk(), model.config.image_size) if options.trunk else None
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    print(
-        f"{options.model}  {parameters / 1e6:.1f} M parameters  input {size} x {size}  "
-        f"camera {options.width} x {options.height}  {_device_name(model.device)}"
-    )
-    names = [*STAGES.values(), "other"]
-    print("objects  frames/s  ms/frame  " + "  ".join(names))
-    for count in options.objects:
-        timing = measure(model, count, options.frames, options.warm_up, (options.height, options.width))
-        other = timing.step - sum(timing.stages.values())
-        columns = [*(timing.stages.get(name, 0.0) for name in STAGES.values()), max(other, 0.0)]
-        print(
-            f"{count:7}  {1000 / timing.step:8.1f}  {timing.step:8.1f}  "
-            + "  ".join(f"{value:{len(name)}.1f}" for name, value in zip(names, columns, strict=True)),
-            flush=True,
+    shape = (options.height, options.width)
+    for timing in measure(contestants, count, options.frames, shape, trunk, _clock(options)):
+        yield Row(options.model, parameters, model.config.image_size, timing)
+
+
+def _lines(rows: list[Row], header: bool) -> Iterator[str]:
+    """The table's lines for one model, size and number of objects."""
+    trunk = any(row.timing.trunk is not None for row in rows)
+    if header:
+        names = "  ".join((*STAGES, "other"))
+        end = "  trunk  step/trunk" if trunk else ""
+        yield f"{'model':22}  {'run by':15}  params  input  objects  frames/s  ms/frame  {names}  MiB{end}"
+    for row in rows:
+        timing = row.timing
+        columns = [(name, timing.stages[name]) for name in STAGES] + [("other", timing.other)]
+        memory = "-" if timing.memory is None else f"{timing.memory / 2**20:.0f}"
+        line = (
+            f"{row.model:22}  {timing.name:15}  {row.parameters / 1e6:5.1f}M  {row.input:5}  "
+            f"{timing.objects:7}  {1000 / timing.step:8.2f}  {timing.step:8.1f}  "
+            + "  ".join(f"{value:{len(name)}.1f}" for name, value in columns)
+            + f"  {memory:>4}"
         )
-    print(f"peak memory {_peak_memory(model.device) / 2**20:.0f} MiB")
+        if timing.trunk is not None:
+            line += f"  {timing.trunk:5.1f}  {timing.step / timing.trunk:10.2f}"
+        yield line
+    if len(rows) == 2:
+        yield _ratios(*(row.timing for row in rows))
 
 
-def measure(
-    model: SAM2, objects: int, frames: int, warm_up: int | None = None, shape: tuple[int, int] = (480, 640)
-) -> Timing:
-    """Times `Tracker.step` on a drifting synthetic image.
-
-    Args:
-        model: from `load_model`.
-        objects: how many to track.
-        frames: how many steps to measure.
-        warm_up: steps before; None: as many as it takes to fill the memory.
-        shape: (H, W) of the image.
-    """
-    tracker = Tracker(model)
-    if warm_up is None:
-        warm_up = max(model.config.memory.object_pointers, model.config.memory.memory_frames) + 1
-    prompts = [Prompt(i + 1, box=box) for i, box in enumerate(_grid_of_boxes(objects, shape))]
-    totals: list[float] = []
-    stages: dict[str, list[float]] = defaultdict(list)
-    with _timed_stages(model) as spent:
-        for index, image in enumerate(_images(1 + warm_up + frames, shape)):
-            spent.clear()
-            begin = _now(model.device)
-            tracker.step(image, prompts if index == 0 else ())
-            if index > warm_up:
-                totals.append(_now(model.device) - begin)
-                for name in STAGES.values():
-                    stages[name].append(spent.get(name, 0.0))
-    return Timing(
-        objects,
-        1000 * float(np.median(totals)),
-        {name: 1000 * float(np.median(values)) for name, values in stages.items()},
+def _ratios(ours: Timing, original: Timing) -> str:
+    """How many times as fast as the original: in all, and by stage."""
+    stages = "  ".join(
+        f"{name} {original.stages[name] / ours.stages[name]:.2f}" for name in STAGES if ours.stages[name]
     )
+    return f"    {original.step / ours.step:.2f} times the original's frame rate; by stage: {stages}"
 
 
-@contextmanager
-def _timed_stages(model: SAM2) -> Iterator[dict[str, float]]:
-    """Adds up the seconds spent in each stage of the model."""
-    spent: dict[str, float] = defaultdict(float)
-
-    def timed(name: str, method: Any) -> Any:
-        def call(*arguments: Any, **options: Any) -> Any:
-            begin = _now(model.device)
-            result = method(*arguments, **options)
-            spent[name] += _now(model.device) - begin
-            return result
-
-        return call
-
-    for attribute, name in STAGES.items():
-        setattr(model, attribute, timed(name, getattr(model, attribute)))
-    try:
-        yield spent
-    finally:
-        for attribute in STAGES:
-            delattr(model, attribute)  # the class's own method shows again
+def _operations(model: SAM2, timing: Timing, options: argparse.Namespace) -> str:
+    """Arithmetic by stage, its speed, and the share of the machine's best."""
+    counts = operations(Ours(model), timing.objects, (options.height, options.width))
+    best = peak(model.device, _clock(options))
+    parts = []
+    for name in STAGES:
+        speed = counts[name] / (timing.stages[name] / 1000)
+        parts.append(f"{name} {counts[name] / 1e9:.1f} GFLOP, {speed / 1e9:.0f} GFLOP/s, {speed / best:.0%}")
+    return f"    matrix products (machine {best / 1e9:.0f} GFLOP/s): " + "; ".join(parts)
 
 
-def _now(device: torch.device) -> float:
+def _clock(options: argparse.Namespace) -> Clock:
+    return time.thread_time if options.processor_time else time.perf_counter
+
+
+def _machine(device: torch.device) -> str:
     if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
+        return f"{torch.cuda.get_device_name(device)}; torch {torch.__version__}"
+    return f"{_processor()}, threads: {torch.get_num_threads()}; torch {torch.__version__}"
 
 
-def _images(count: int, shape: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
-    """A smooth random pattern that drifts by a pixel per frame."""
-    height, width = shape
-    coarse = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
-    pattern = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-    for index in range(count):
-        yield np.ascontiguousarray(np.roll(pattern, index, axis=1))
-
-
-def _grid_of_boxes(count: int, shape: tuple[int, int]) -> Iterator[list[float]]:
-    """Boxes side by side in a square grid."""
-    height, width = shape
-    side = int(np.ceil(np.sqrt(count)))
-    for index in range(count):
-        row, column = divmod(index, side)
-        x, y, w, h = column * width / side, row * height / side, width / side, height / side
-        yield [x + 0.2 * w, y + 0.2 * h, x + 0.8 * w, y + 0.8 * h]
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type}, {torch.get_num_threads()} threads"
-
-
-def _peak_memory(device: torch.device) -> int:
-    """Bytes: of the device where it has its own memory, else of the process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def _processor() -> str:
+    """The processor's own name where the system tells it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    named = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+    return named or platform.processor() or platform.machine()

@@ -23,11 +23,20 @@ class CommandError(Exception):
     """The command can't be followed; the message names the value and the way out."""
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Declares the options that `load` reads."""
+def add_model_options(parser: argparse.ArgumentParser, everyone: bool = False) -> None:
+    """Declares the options that `load` reads.
+
+    Args:
+        parser: of the command.
+        everyone: `--model all` is allowed, too; the command replaces it by names.
+    """
     group = parser.add_argument_group("model")
     group.add_argument(
-        "--model", default="sam2_nano", choices=list(MODELS), help="default: %(default)s", metavar="NAME"
+        "--model",
+        default="sam2_nano",
+        choices=["all", *MODELS] if everyone else list(MODELS),
+        help=("a name, or all; " if everyone else "") + "default: %(default)s",
+        metavar="NAME",
     )
     group.add_argument("--checkpoint", metavar="FILE", help="weights to use instead of the model's own")
     group.add_argument(

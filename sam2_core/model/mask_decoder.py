@@ -73,13 +73,10 @@ class MaskDecoder(nn.Module):
         self.iou_prediction_head = MLP(channels, quality_hidden, MASKS, depth=3, sigmoid_output=True)
         self.pred_obj_score_head = MLP(channels, channels, 1, depth=3)
 
-    def project_high_resolution(self, stride4: Tensor, stride8: Tensor) -> tuple[Tensor, Tensor]:
-        """The neck's maps at strides 4 and 8 as the upscaling adds them: (B, C / 8, ...) and (B, C / 4,
-        ...).
-        """
-        if self.projects:
-            return self.conv_s0(stride4), self.conv_s1(stride8)
-        return stride4, stride8
+    @property
+    def high_resolution_convs(self) -> tuple[nn.Conv2d, ...]:
+        """1x1 convolutions that the neck's maps at strides 4 and 8 go through before they come here."""
+        return (self.conv_s0, self.conv_s1) if self.projects else ()
 
     def forward(
         self,
@@ -96,7 +93,7 @@ class MaskDecoder(nn.Module):
             image_position: (1, C, h, w).
             prompt_tokens: (B, T, C).
             prompt_map: broadcasts with (B, C, h, w).
-            high_resolution: maps at strides 4 and 8, batch 1 or B, see `project_high_resolution`.
+            high_resolution: maps at strides 4 and 8, batch 1 or B, see `high_resolution_convs`.
         """
         size = (image.shape[2], image.shape[3])
         own = torch.cat((self.obj_score_token.weight, self.iou_token.weight, self.mask_tokens.weight))

@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .linear import add_feed_forward, add_linear
 from .rope_attention import RoPEAttention
 
 
@@ -32,9 +32,10 @@ class MemoryAttentionLayer(nn.Module):
         for x: it widens where the memories come in.
         """
         normed = self.norm1(x)
-        x = x + self.self_attn(normed, normed, normed)
-        x = x + self.cross_attn_image(self.norm2(x), keys, values, pointer_tokens, visible)
-        return x + self.linear2(F.relu(self.linear1(self.norm3(x))))
+        x = add_linear(self.self_attn(normed, normed, normed), self.self_attn.out_proj, x)
+        seen = self.cross_attn_image(self.norm2(x), keys, values, pointer_tokens, visible)
+        x = add_linear(seen, self.cross_attn_image.out_proj, x.expand_as(seen))
+        return add_feed_forward(self.norm3(x), self.linear1, self.linear2, "relu", x)
 
 
 class MemoryAttention(nn.Module):

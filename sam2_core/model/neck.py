@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import zip_longest
+from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .linear import pointwise
 
 
 class FpnNeck(nn.Module):
@@ -25,10 +29,20 @@ class FpnNeck(nn.Module):
             for inputs in reversed(trunk_channels)
         )
 
-    def forward(self, stages: list[Tensor]) -> list[Tensor]:
-        """Maps at strides 4, 8, 16, 32 -> maps (B, channels, H / s, W / s) at strides s = 4, 8, 16."""
-        coarsest, coarse, middle, fine = (
-            conv(stage) for conv, stage in zip(self.convs, reversed(stages), strict=True)
+    def forward(self, stages: list[Tensor], *following: nn.Conv2d) -> list[Tensor]:
+        """Project the trunk's maps.
+
+        Args:
+            stages: maps at strides 4, 8, 16, 32.
+            following: 1x1 convolutions by which the maps at strides 4 and 8 go on, if they are wanted: done
+                in one with the projections, so that the wide maps between never exist.
+
+        Returns: maps (B, channels, H / s, W / s) at strides s = 4, 8, 16; of other channels after
+            `following`.
+        """
+        convs = [cast(nn.Conv2d, step.get_submodule("conv")) for step in reversed(self.convs)]
+        fine, middle, coarse, coarsest = (
+            pointwise(stage, conv, then) for stage, conv, then in zip_longest(stages, convs, following)
         )
         return [fine, middle, coarse + F.interpolate(coarsest, scale_factor=2.0, mode="nearest")]
 
@@ -69,12 +83,12 @@ class TopDownNeck(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """Trunk and neck: image (B, 3, H, W) -> maps at strides 4, 8, 16."""
+    """Trunk and neck: image (B, 3, H, W) -> maps at strides 4, 8, 16, see the necks."""
 
     def __init__(self, trunk: nn.Module, neck: nn.Module) -> None:
         super().__init__()
         self.trunk = trunk
         self.neck = neck
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        return self.neck(self.trunk(images))
+    def forward(self, images: Tensor, *following: nn.Conv2d) -> list[Tensor]:
+        return self.neck(self.trunk(images), *following)

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .linear import linear, product
+
 ROPE_THETA = 10_000.0  # Su et al., RoFormer, 2021, section 3.2.2
 
 
@@ -41,38 +43,43 @@ class Attention(nn.Module):
         return self.out_proj(attended.transpose(1, 2).flatten(2))
 
 
-def axial_frequencies(size: tuple[int, int], channels: int) -> tuple[Tensor, Tensor]:
-    """Angles of the axial rotary encoding (Heo et al., RoPE for Vision Transformer, 2024, section 3.2).
+def axial_turns(size: tuple[int, int], channels: int) -> Tensor:
+    """Rotations of the axial rotary encoding (Heo et al., RoPE for Vision Transformer, 2024, section 3.2).
 
     The first half of the channel pairs turns with x, the second with y.
 
-    Returns: cosines and sines, each (height * width, channels / 2).
+    Returns: (height * width, channels / 2, 2) cosines and sines.
     """
     height, width = size
     frequencies = 1.0 / ROPE_THETA ** (torch.arange(0, channels, 4)[: channels // 4].float() / channels)
     y, x = torch.meshgrid(torch.arange(height).float(), torch.arange(width).float(), indexing="ij")
     angles = torch.cat((torch.outer(x.flatten(), frequencies), torch.outer(y.flatten(), frequencies)), dim=1)
-    return angles.cos(), angles.sin()
+    return torch.stack((angles.cos(), angles.sin()), dim=2)
 
 
-def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-    """Turn neighbouring channel pairs by the grid's angles; a complex product in real numbers.
+def rotate(x: Tensor, turns: Tensor, placeless: int = 0) -> Tensor:
+    """Turn neighbouring channel pairs by the grid's angles: a product of complex numbers.
 
     Args:
-        x: (B, heads, r * N, D): r grids of N tokens, one after the other.
-        cosines: (N, D / 2).
-        sines: (N, D / 2).
+        x: (B, heads, r * N + placeless, D): r grids of N tokens, one after the other, then tokens without a
+            place, which stay as they are. Overwritten: nobody else may need it.
+        turns: (N, D / 2, 2).
+        placeless: how many tokens have no place.
 
     Returns: the same shape as x.
     """
-    pairs = x.unflatten(-1, (-1, 2)).unflatten(2, (-1, cosines.shape[0]))
-    a, b = pairs[..., 0], pairs[..., 1]
-    turned = torch.stack((a * cosines - b * sines, a * sines + b * cosines), dim=-1)
-    return turned.flatten(-2).flatten(2, 3)
+    turned = x.float()
+    placed = turned[:, :, : x.shape[2] - placeless]
+    pairs = placed.unflatten(-1, (-1, 2)).unflatten(2, (-1, turns.shape[0]))
+    torch.view_as_complex(pairs).mul_(torch.view_as_complex(turns.float()))
+    return turned.to(x.dtype)
 
 
-SCORES_AT_ONCE = 2**22
-"""How many attention scores are held at a time: 16 MiB, what a processor's cache takes."""
+SCORES_AT_ONCE = 2**21
+"""How many attention scores are held at a time: 8 MiB, what a processor's cache takes."""
+
+FEWEST_ROWS = 128
+"""Of so many queries at least, for the sake of the matrix products."""
 
 
 def weigh(q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None) -> Tensor:
@@ -82,7 +89,7 @@ def weigh(q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None) -> Tensor:
     values are narrower than their projection, that saves most of the second matrix product.
 
     Args:
-        q: (B, N, D).
+        q: (1 or B, N, D); a batch of 1 serves all.
         k: (B, M, D).
         v: (B, M, E).
         visible: bool (B, M), the keys that may be looked at; None: all.
@@ -90,13 +97,15 @@ def weigh(q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None) -> Tensor:
     Returns: (B, N, E).
     """
     scaled = q * q.shape[2] ** -0.5
+    rows = max(FEWEST_ROWS, SCORES_AT_ONCE // k.shape[1])
     sums = []
-    for part in scaled.split(max(1, SCORES_AT_ONCE // (k.shape[0] * k.shape[1])), dim=1):
-        scores = part @ k.transpose(1, 2)
-        if visible is not None:
-            scores = scores.masked_fill(~visible[:, None], -torch.inf)
-        sums.append(scores.softmax(dim=2) @ v)
-    return torch.cat(sums, dim=1)
+    for number, (keys, values) in enumerate(zip(k, v.transpose(1, 2).contiguous(), strict=True)):
+        for part in scaled[number % len(scaled)].split(rows):
+            scores = product(part, keys)
+            if visible is not None:
+                scores = scores.masked_fill(~visible[number], -torch.inf)
+            sums.append(product(scores.softmax(dim=1), values))
+    return torch.cat(sums).unflatten(0, (len(k), -1))
 
 
 class RoPEAttention(Attention):
@@ -107,16 +116,13 @@ class RoPEAttention(Attention):
     them.
     """
 
-    cosines: Tensor
-    sines: Tensor
+    turns: Tensor
 
     def __init__(
         self, channels: int, heads: int, grid: tuple[int, int], memory_channels: int | None = None
     ) -> None:
         super().__init__(channels, heads, memory_channels=memory_channels)
-        cosines, sines = axial_frequencies(grid, channels // heads)
-        self.register_buffer("cosines", cosines, persistent=False)
-        self.register_buffer("sines", sines, persistent=False)
+        self.register_buffer("turns", axial_turns(grid, channels // heads), persistent=False)
 
     def forward(
         self, q: Tensor, k: Tensor, v: Tensor, placeless: int = 0, visible: Tensor | None = None
@@ -130,17 +136,14 @@ class RoPEAttention(Attention):
             placeless: how many keys at the end have no place in the image.
             visible: bool (B, r * N + placeless), which keys may be looked at; None: all.
 
-        Returns: (B, N, C).
+        Returns: (B, N, C), before the last projection `out_proj`.
         """
-        q, k = self.split(self.q_proj(q)), self.split(self.k_proj(k))
-        placed = k.shape[2] - placeless
-        q = rotate(q, self.cosines, self.sines).expand(k.shape[0], -1, -1, -1)
-        turned = rotate(k[:, :, :placed], self.cosines, self.sines)
-        k = torch.cat((turned, k[:, :, placed:]), dim=2) if placeless else turned
-        if self.heads == 1 and v.shape[2] < k.shape[3] and v.device.type == "cpu":
-            attended = self.v_proj(weigh(q[:, 0], k[:, 0], v, visible))
-        else:
-            v = self.split(self.v_proj(v))
-            mask = None if visible is None else visible[:, None, None, :]
-            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
-        return self.out_proj(attended)
+        queries = rotate(self.split(linear(q, self.q_proj)), self.turns)
+        keys = rotate(self.split(linear(k, self.k_proj)), self.turns, placeless)
+        if self.heads == 1 and v.device.type == "cpu":
+            return linear(weigh(queries[:, 0], keys[:, 0], v, visible), self.v_proj)
+        values = self.split(self.v_proj(v))
+        queries = queries.expand(len(keys), -1, -1, -1)
+        mask = None if visible is None else visible[:, None, None, :]
+        attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+        return attended.transpose(1, 2).flatten(2)

@@ -127,13 +127,12 @@ class SAM2(nn.Module):
         Args:
             images: (B, 3, image_size, image_size), normalised with ImageNet's mean and standard deviation.
         """
-        stride4, stride8, embedding = self.image_encoder(images)
-        high_resolution = self.sam_mask_decoder.project_high_resolution(stride4, stride8)
+        stride4, stride8, embedding = self.image_encoder(images, *self.sam_mask_decoder.high_resolution_convs)
         appearance = None
         if self.config.appearance_keys:
             tokens = to_tokens(embedding)
             appearance = self.key_proj(F.layer_norm(tokens, tokens.shape[-1:]))
-        return VisionFeatures(embedding, high_resolution, appearance)
+        return VisionFeatures(embedding, (stride4, stride8), appearance)
 
     def without_memory(self, vision: VisionFeatures) -> Tensor:
         """The embedding of an image in which an object begins: nothing is known of it. Returns: (B, C, h,

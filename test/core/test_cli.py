@@ -331,17 +331,37 @@ def test_evaluate_does_not_mix_the_results_of_two_settings(
     assert "holds masks made with prompt mask, not box" in capsys.readouterr().err
 
 
-def test_benchmark_prints_a_row_per_number_of_objects(capsys: pytest.CaptureFixture[str]) -> None:
-    short = ("--frames", 2, "--warm-up", 1, "--width", 160, "--height", 120)
-    assert sam2("benchmark", "--objects", 1, 3, *short) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert "4.3 M parameters" in lines[0]
-    assert [line.split()[0] for line in lines[2:4]] == ["1", "3"]
-    for line in lines[2:4]:
-        _, per_second, step, *stages = map(float, line.split())
-        assert per_second * step == pytest.approx(1000, rel=0.05)
-        assert sum(stages) == pytest.approx(step, abs=1)
-    assert lines[-1].startswith("peak memory ")
+def test_benchmark_times_every_number_of_objects_and_stage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = ("--frames", 2, "--width", 160, "--height", 120, "--image-size", 128)
+    assert sam2("benchmark", "--objects", "1,3", *short, "--trunk", "--json", tmp_path / "b.json") == 0
+    machine, header, *table, process = capsys.readouterr().out.splitlines()
+    assert machine.endswith("camera 160 x 120") and "threads: 2" in machine
+    assert header.split()[0] == "model" and header.endswith("step/trunk")
+    assert [line.split()[4] for line in table] == ["1", "3"]
+    assert process.startswith("peak memory ")
+    rows = json.loads((tmp_path / "b.json").read_text())["rows"]
+    for row, line in zip(rows, table, strict=True):
+        timing = row["timing"]
+        assert (row["model"], row["input"], round(row["parameters"] / 1e6, 1)) == ("sam2_nano", 128, 4.3)
+        assert len(timing["stages"]) == 4 and min(timing["stages"].values()) > 0
+        assert sum(timing["stages"].values()) < timing["step"]
+        assert timing["memory"] > 0 and timing["trunk"] > 0
+        assert f"{timing['step']:.1f}" in line
+
+
+def test_benchmark_counts_the_arithmetic_of_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert sam2("benchmark", "--objects", 1, "--frames", 1, "--image-size", 128, "--operations") == 0
+    counted = re.findall(r"([\d.]+) GFLOP, (\d+) GFLOP/s, (\d+)%", capsys.readouterr().out)
+    assert len(counted) == 4 and all(float(amount) > 0 for amount, *_ in counted[:2])
+
+
+def test_benchmark_says_how_to_get_the_original(capsys: pytest.CaptureFixture[str]) -> None:
+    assert sam2("benchmark", "--against", "sam2") == 2
+    assert "the original has no sam2_nano" in capsys.readouterr().err
+    assert sam2("benchmark", "--against", "sam2", "--model", "sam2.1_hiera_tiny") == 2
+    assert "make original" in capsys.readouterr().err
 
 
 def test_download_has_nothing_to_do_for_the_embedded_model(capsys: pytest.CaptureFixture[str]) -> None:
