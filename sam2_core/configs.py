@@ -142,6 +142,8 @@ class SAM2Config:
             masks.
         multimask_tracking: images without a prompt get three candidate masks, too.
         stable_single_mask: an unstable single mask gives way to the best of the three.
+        smallest_piece: of an object that is tracked without a prompt, pieces of the mask smaller than this
+            share of the largest are not shown; they are remembered all the same (sam2_nano).
         sight: when an object is out of sight although the model gives it a mask.
         memory: the model's own memory settings.
         everything: the model's own settings for finding every mask.
@@ -164,6 +166,7 @@ class SAM2Config:
     multimask_points: tuple[int, int] = (0, 1)
     multimask_tracking: bool = True
     stable_single_mask: bool = True
+    smallest_piece: float = 0.0
     sight: SightConfig = field(default_factory=SightConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     everything: EverythingConfig = field(default_factory=EverythingConfig)
@@ -205,6 +208,7 @@ _NANO = SAM2Config(
     multimask_points=(1, 1),
     multimask_tracking=False,
     stable_single_mask=False,
+    smallest_piece=0.25,
     sight=SightConfig(lost=0.15, found=0.25),
     memory=MemoryConfig(prompted_frames=4, memory_frames=3, object_pointers=4),
     everything=EverythingConfig(

@@ -66,6 +66,24 @@ def area(mask: BoolMask) -> int:
     return int(np.count_nonzero(mask))
 
 
+def without_small_pieces(logits: NDArray[np.float32], share: float) -> NDArray[np.float32]:
+    """Mask logits in which small pieces of the mask, far from the rest, no longer count.
+
+    Args:
+        logits: (h, w) mask logits; they are not changed.
+        share: pieces smaller than this share of the largest one change their sign; 0: none does.
+    """
+    if share == 0:
+        return logits
+    count, pieces, statistics, _ = cv2.connectedComponentsWithStats((logits > 0).astype(np.uint8))
+    if count <= 2:  # the background and at most one piece
+        return logits
+    areas = statistics[:, cv2.CC_STAT_AREA]
+    small = areas < share * areas[1:].max()
+    small[0] = False
+    return np.where(small[pieces], -logits, logits)
+
+
 def composite(tracks: Sequence[TrackLike], shape: tuple[int, int]) -> IdImage:
     """Paints the tracks into one id image.
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .configs import MemoryConfig
 from .judgement import judge, prefer_expected
-from .masks import mask_to_box
+from .masks import mask_to_box, without_small_pieces
 from .memory import MemoryBank
 from .memory_entry import MemoryEntry, Selection
 from .model import ABSENT_LOGIT, SAM2, MaskOutput, VisionFeatures
@@ -153,7 +153,7 @@ class Tracker:
         self._objects = dict(sorted({**self._objects, **states}.items()))
         if index is None:
             self._index = now
-        return [self._track(i, results[i], features) for i in sorted(results)]
+        return [self._track(i, results[i], features, prompted=i in asked) for i in sorted(results)]
 
     @property
     def object_ids(self) -> list[int]:
@@ -351,11 +351,13 @@ class Tracker:
             )
         return states
 
-    def _track(self, object_id: int, output: MaskOutput, features: ImageFeatures) -> Track:
+    def _track(self, object_id: int, output: MaskOutput, features: ImageFeatures, prompted: bool) -> Track:
         state = self._objects[object_id]
         logits = output.logits[0, 0].float().cpu().numpy()
         if not state.in_sight:
             logits = np.full_like(logits, ABSENT_LOGIT)
+        elif not prompted:
+            logits = without_small_pieces(logits, self.model.config.smallest_piece)
         mask = enlarge(logits, features.height, features.width, self.model.config.preprocessing) > 0
         box = mask_to_box(mask)
         return Track(

@@ -128,3 +128,14 @@ def test_a_file_that_is_no_picture_is_named(tmp_path: Path) -> None:
     (tmp_path / "mask.png").write_text("no picture")
     with pytest.raises(ValueError, match=r"mask.png: not a readable mask"):
         masks.load_id_image(tmp_path / "mask.png")
+
+
+def test_small_pieces_of_a_mask_stop_counting_and_large_ones_stay() -> None:
+    logits = np.full((40, 40), -3.0, np.float32)
+    logits[2:22, 2:22], logits[25:37, 25:37], logits[2:5, 35:38] = 4.0, 5.0, 6.0
+    before = logits.copy()
+    shown = masks.without_small_pieces(logits, 0.25)
+    assert (shown[2:22, 2:22] == 4).all() and (shown[25:37, 25:37] == 5).all()
+    assert (shown[2:5, 35:38] == -6).all()
+    assert np.array_equal(logits, before)
+    assert masks.without_small_pieces(logits, 0.0) is logits
