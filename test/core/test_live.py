@@ -10,70 +10,13 @@ from concurrent.futures import Future
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from live_stream import PATIENCE, PERIOD, Frames, Stream
 from scene import blue_box, filled, overlap, red_box
 
 from sam2_core import LiveResult, LiveTracker, Prompt, PromptError, Track, Tracker, Worker
 from sam2_core.catch_up import CATCH_UP_IMAGES, spread
-from sam2_core.discovery import Search
 from sam2_core.history import History, Moment
 from sam2_core.model import SAM2
-from sam2_core.tracker import ImageFeatures
-
-Frames = Callable[[int], NDArray[np.uint8]]
-PERIOD = 100_000_000  # ns between the images' stamps
-PATIENCE = 60.0  # s, only so that a hanging test ends
-
-
-class GatedTracker(Tracker):
-    """A tracker that begins with an image only when its gate is open."""
-
-    def __init__(self, model: SAM2) -> None:
-        super().__init__(model)
-        self.begun, self.gate = threading.Event(), threading.Event()
-        self.gate.set()
-
-    def encode(self, image: NDArray[np.uint8]) -> ImageFeatures:
-        self.begun.set()
-        assert self.gate.wait(PATIENCE)
-        return super().encode(image)
-
-
-class Stream:
-    """A live tracker whose images can be handed over one by one."""
-
-    def __init__(self, model: SAM2, frame: Frames, **options: object) -> None:
-        self.tracker = GatedTracker(model)
-        self.live = LiveTracker(self.tracker, **options)  # type: ignore[arg-type]
-        self.frame = frame
-        self.results: list[LiveResult] = []
-        self._arrived = threading.Condition()
-        self.live.on_result(self._keep)
-
-    def _keep(self, result: LiveResult) -> None:
-        with self._arrived:
-            self.results.append(result)
-            self._arrived.notify_all()
-
-    def show(self, index: int, image: NDArray[np.uint8] | None = None) -> LiveResult:
-        """Hand over frame `index`, or another image in its place, and wait for its result."""
-        known = len(self.results)
-        self.live.submit(self.frame(index) if image is None else image, (index + 1) * PERIOD)
-        with self._arrived:
-            assert self._arrived.wait_for(lambda: len(self.results) > known, PATIENCE)
-        return self.results[-1]
-
-    def hold_up(self, *indices: int) -> None:
-        """Hand over frames, the others while the first is held up until `tracker.gate.set()`."""
-        self.tracker.begun.clear()
-        self.tracker.gate.clear()
-        for index in indices:
-            self.live.submit(self.frame(index), (index + 1) * PERIOD)
-            assert self.tracker.begun.wait(PATIENCE)
-
-    def ask(self, prompt: Prompt, index: int | None = None) -> Track:
-        stamp = None if index is None else (index + 1) * PERIOD
-        return self.live.prompt(prompt, stamp).result(PATIENCE)
 
 
 @pytest.fixture
@@ -199,25 +142,6 @@ def test_bad_requests_are_refused_and_change_nothing(stream: Stream) -> None:
     assert [t.object_id for t in stream.show(1).tracks] == [1]
 
 
-def test_stamps_that_run_backwards_are_survived(stream: Stream) -> None:
-    for index in (5, 6):
-        stream.show(index)
-    stream.ask(Prompt(1, box=red_box(6)))
-    result = stream.show(2)
-    assert result.stamp == 3 * PERIOD and len(result.tracks) == 1
-    with pytest.raises(PromptError, match="history reaches"):
-        stream.ask(Prompt(1, points=[[60, 90]]), index=6)
-
-
-def test_an_image_that_was_overtaken_on_its_way_costs_nothing_of_the_past(stream: Stream) -> None:
-    for index in (3, 4, 5, 7, 6, 8):
-        stream.show(index)
-    for index in (4, 6, 7):
-        track = stream.ask(Prompt(index, mask=filled(red_box(index))), index=index)
-        assert overlap(track.mask, red_box(index)) > 0.8
-        assert overlap(stream.results[-1].tracks[-1].mask, red_box(8)) > 0.8
-
-
 def test_the_newest_image_wins(small_nano: SAM2, frame: Frames) -> None:
     stream = Stream(small_nano, frame)
     gate = threading.Event()
@@ -249,96 +173,6 @@ def test_a_click_on_an_image_that_was_passed_over_lands_there(nano: SAM2, frame:
     assert overlap(track.mask, red_box(3)) > 0.8
     assert overlap(stream.show(8).tracks[0].mask, red_box(8)) > 0.8
     stream.live.close()
-
-
-def test_the_past_is_kept_though_images_come_faster_than_they_are_processed(stream: Stream) -> None:
-    for first in range(0, 15, 5):
-        stream.hold_up(*range(first, first + 5))
-        stream.tracker.gate.set()
-        stream.ask(Prompt(200, points=[[10, 10]]))  # until all of these are through
-    track = stream.ask(Prompt(1, mask=filled(red_box(1))), index=1)
-    assert overlap(track.mask, red_box(1)) > 0.8
-    assert overlap(stream.results[-1].tracks[0].mask, red_box(14)) > 0.8
-
-
-def test_a_prompt_on_an_image_that_is_just_being_processed_lands_there(stream: Stream) -> None:
-    stream.hold_up(4, 9)
-    on_this, on_the_next = (
-        stream.live.prompt(Prompt(object_id, mask=filled(red_box(index))), (index + 1) * PERIOD)
-        for object_id, index in ((1, 4), (2, 9))
-    )
-    stream.tracker.gate.set()
-    assert overlap(on_this.result(PATIENCE).mask, red_box(4)) > 0.8
-    assert overlap(on_the_next.result(PATIENCE).mask, red_box(9)) > 0.8
-    assert len(stream.show(10).tracks) == 2
-
-
-def test_two_prompts_for_one_object_are_followed_one_after_the_other(
-    stream: Stream, nano: SAM2, frame: Frames
-) -> None:
-    prompts = [Prompt(1, box=(20, 60, 50, 120)), Prompt(1, box=red_box(0))]
-    stream.hold_up(5, 0)
-    answers = [stream.live.prompt(prompt) for prompt in prompts]
-    stream.tracker.gate.set()
-    first, second = (answer.result(PATIENCE) for answer in answers)
-    tracker = Tracker(nano)
-    tracker.step(frame(0), prompts[:1])
-    expected = tracker.advance(tracker.encode(frame(0)), [], prompts[1:], index=0)
-    assert np.array_equal(second.mask, expected[0].mask)
-    assert not np.array_equal(first.mask, second.mask)
-
-
-def test_what_is_asked_is_done_in_that_order(stream: Stream) -> None:
-    stream.hold_up(5, 0)
-    box = red_box(0)
-    answers = [
-        stream.live.prompt(Prompt(1, box=box)),
-        stream.live.remove([1]),
-        stream.live.prompt(Prompt(None, box=box)),
-        stream.live.prompt(Prompt(None, box=box)),
-        stream.live.reset(),
-        stream.live.discover(Search(max_objects=1)),
-    ]
-    stream.tracker.gate.set()
-    results = [answer.result(PATIENCE) for answer in answers]
-    assert results[1] == []
-    assert [results[2].object_id, results[3].object_id] == [1, 2]
-    assert [track.object_id for track in results[5]] == [1]
-
-
-def test_a_camera_that_does_not_stamp_its_images_is_tracked(small_nano: SAM2, frame: Frames) -> None:
-    stream = Stream(small_nano, frame)
-    for index in range(6):
-        stream.live.submit(frame(index), 0)
-        track = stream.ask(Prompt(1, mask=filled(red_box(index))))
-        assert overlap(track.mask, red_box(index)) > 0.8
-        assert stream.live.prompt(Prompt(1, points=[[50, 90]]), stamp=0).result(PATIENCE).object_id == 1
-    stream.live.close()
-
-
-def test_an_image_that_cannot_be_processed_costs_its_prompts_and_nothing_else(
-    stream: Stream, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stream.show(0)
-    monkeypatch.setattr(stream.tracker, "encode", lambda image: 1 / 0)
-    stream.live.submit(stream.frame(1), 2 * PERIOD)
-    with pytest.raises(ZeroDivisionError):
-        stream.ask(Prompt(1, points=[[50, 90]]), index=1)
-    monkeypatch.undo()
-    assert stream.ask(Prompt(1, box=red_box(0)), index=0).object_id == 1
-    assert [track.object_id for track in stream.show(2).tracks] == [1]
-    assert stream.live.statistics().dropped == 1
-
-
-def test_images_may_change_their_size_while_objects_live(stream: Stream, frame: Frames) -> None:
-    stream.show(0)
-    stream.ask(Prompt(1, mask=filled(red_box(0))))
-    stream.show(1, np.ascontiguousarray(frame(1)[::2, ::2]))
-    late = stream.ask(Prompt(2, mask=filled(blue_box(0))), index=0)
-    assert late.mask.shape == (240, 320)
-    shown = stream.results[-1]
-    assert {track.mask.shape for track in shown.tracks} == {shown.image.shape[:2]} == {(120, 160)}
-    assert [track.object_id for track in stream.show(2).tracks] == [1, 2]
 
 
 def test_a_closed_tracker_holds_nothing_of_the_past(small_nano: SAM2, frame: Frames) -> None:

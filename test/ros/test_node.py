@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -15,79 +13,17 @@ pytest.importorskip("sam2_ros.interfaces", exc_type=ImportError)
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Point
 from rclpy.qos import QoSReliabilityPolicy
-from ros_graph import SECOND, Client, image_message, nanoseconds, pixels
-from scene import blue_box, overlap, red_box
+from ros_graph import SECOND, Client, nanoseconds, pixels
+from ros_stream import BLUE, RED, Stream, bring_up
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
-from vision_msgs.msg import Detection2DArray
 
-from sam2_core.model import SAM2
 from sam2_ros.conversions import compressed_message, decode_compressed
 from sam2_ros.interfaces import Prompt, Remove
 
 Start = Callable[..., Any]
 Frame = Callable[[int], np.ndarray]
-
-
-class Stream:
-    """A camera's images, one after the other, each waited for until its mask has come back."""
-
-    def __init__(self, client: Client, frame: Frame, camera: str = "/camera") -> None:
-        self.client = client
-        self.camera = camera
-        self._frame = frame
-        self._index = -1
-        self.masks = client.collect(Image, f"{camera}/sam2/mask")
-        self.detections = client.collect(Detection2DArray, f"{camera}/sam2/detections")
-        self._publisher = client.publisher(Image, f"{camera}/image_raw")
-
-    def stamp(self) -> int:
-        return 100 * SECOND + self._index * SECOND // 25
-
-    def rewind(self, index: int) -> None:
-        """Go on from another image."""
-        self._index = index - 1
-
-    def show(self, pixels: np.ndarray | None = None, encoding: str = "rgb8") -> None:
-        """Publishes the next image without waiting."""
-        self._index += 1
-        image = self._frame(max(self._index, 0)) if pixels is None else pixels
-        self._publisher.publish(image_message(image, self.stamp(), encoding))
-
-    def step(self, pixels: np.ndarray | None = None, encoding: str = "rgb8") -> Image:
-        """Publishes the next image. Returns: its mask."""
-        self.show(pixels, encoding)
-        return self.client.wait_until(lambda: self.mask(self.stamp()), f"the mask of image {self._index}")
-
-    def mask(self, stamp: int) -> Image | None:
-        return next((m for m in reversed(self.masks) if nanoseconds(m) == stamp), None)
-
-    def overlap(self, object_id: int, box: tuple[int, int, int, int]) -> float:
-        """IoU of an object's mask in the newest image with a box."""
-        mask = self.mask(self.stamp())
-        return 0.0 if mask is None else overlap(pixels(mask) == object_id, box)
-
-    def prompt(self, **fields: Any) -> Any:
-        return self.client.call(Prompt, f"{self.camera}/sam2/prompt", Prompt.Request(**fields))
-
-    def remove(self, *object_ids: int) -> Any:
-        return self.client.call(Remove, f"{self.camera}/sam2/remove", Remove.Request(object_ids=object_ids))
-
-
-def square(box: tuple[int, int, int, int]) -> dict[str, Image]:
-    """A square of the first image as a mask: whatever the model has learnt, it shows what it was given."""
-    mask = np.zeros((240, 320), np.uint8)
-    mask[box[1] : box[3], box[0] : box[2]] = 255
-    return {"mask": image_message(mask, 0, "mono8")}
-
-
-RED, BLUE = square(red_box(0)), square(blue_box(0))
-
-
-def bring_up(client: Client, name: str = "/sam2") -> None:
-    assert client.change_state("configure", name)
-    assert client.change_state("activate", name)
 
 
 def test_the_life_cycle_can_be_gone_through_again_and_again(
@@ -206,60 +142,6 @@ def test_a_prompt_is_answered_though_no_further_image_comes(
     client.wait_until(lambda: pixels(stream.mask(stamp)).any(), "the same image again, with the object in it")
 
 
-@pytest.mark.parametrize("use_sim_time", [False, True])
-def test_a_prompt_by_its_stamp_lands_on_the_object_that_the_person_saw(
-    start: Start, client: Client, frame: Frame, use_sim_time: bool
-) -> None:
-    """The images are stamped decades before the wall clock, as those of a recording, and no clock runs."""
-    start(image_size=0, use_sim_time=use_sim_time)
-    bring_up(client)
-    stream = Stream(client, frame)
-    for _ in range(5):
-        stream.step()
-    seen = stream.mask(stream.stamp()).header
-    for _ in range(10):
-        stream.step()
-    answer = stream.prompt(**square(red_box(4)), header=seen)
-    assert answer.success, answer.message
-    assert abs(answer.box.x_offset - red_box(4)[0]) < 8
-    client.wait_until(lambda: stream.overlap(1, red_box(14)) > 0.6, "the object in the newest image")
-    stream.step()
-    assert stream.overlap(1, red_box(15)) > 0.6
-
-
-def test_a_prompt_on_an_image_that_is_not_kept_any_more_is_refused(
-    start: Start, client: Client, frame: Frame
-) -> None:
-    start(history_seconds=0.1)
-    bring_up(client)
-    stream = Stream(client, frame)
-    old = stream.step().header
-    for _ in range(4):
-        stream.step()
-    answer = stream.prompt(**RED, header=old)
-    assert not answer.success
-    assert answer.message.startswith(
-        "no image is kept for stamp 100.000000000 s: the history reaches from 100.080000000 s to "
-        "100.160000000 s; "
-    )
-    assert not pixels(stream.step()).any()
-
-
-def test_a_recording_that_begins_anew_can_be_prompted_on(start: Start, client: Client, frame: Frame) -> None:
-    start()
-    bring_up(client)
-    stream = Stream(client, frame)
-    headers = [stream.step().header for _ in range(4)]
-    assert stream.prompt(**RED, header=headers[0]).success
-    stream.rewind(-50)
-    header = stream.step().header
-    assert stream.prompt(**BLUE, header=header).object_id == 2
-    gone = stream.prompt(**BLUE, header=headers[3])
-    assert not gone.success
-    assert "the history reaches from 98.000000000 s to 98.000000000 s" in gone.message
-    assert set(np.unique(pixels(stream.step()))) == {0, 1, 2}
-
-
 def test_many_prompts_at_once_are_all_answered_while_images_stream(
     start: Start, client: Client, frame: Frame
 ) -> None:
@@ -316,65 +198,6 @@ def test_objects_outlive_a_deactivation(start: Start, client: Client, frame: Fra
     assert client.change_state("activate")
     client.wait_until(lambda: stream._publisher.get_subscription_count() == 1, "the subscription")
     assert 1 in pixels(stream.step())
-
-
-def test_cameras_are_independent(start: Start, client: Client, frame: Frame) -> None:
-    start(cameras=["front", "rear/left"])
-    bring_up(client)
-    front, rear = Stream(client, frame, "/front"), Stream(client, frame, "/rear/left")
-    front.step()
-    rear.step()
-    assert front.prompt(**RED).object_id == 1
-    assert not rear.remove(1).success
-    assert pixels(front.step()).any()
-    assert not pixels(rear.step()).any()
-
-
-def test_cameras_share_one_worker_and_one_set_of_weights(start: Start, client: Client) -> None:
-    def models() -> int:
-        gc.collect()
-        return sum(type(one) is SAM2 for one in gc.get_objects())
-
-    def workers() -> int:
-        return sum(thread.name == "sam2-worker" for thread in threading.enumerate())
-
-    before = models(), workers()
-    start(cameras=["front", "rear", "left"])
-    bring_up(client)
-    assert (models(), workers()) == (before[0] + 1, before[1] + 1)
-
-
-def test_a_fast_camera_does_not_starve_a_slow_one(start: Start, client: Client, frame: Frame) -> None:
-    """Each of two busy cameras gets every other turn: no image of the slow one is passed over, however many
-    the fast one sends.
-    """
-    node = start(cameras=["fast", "slow"], image_size=256)
-    bring_up(client)
-    slow, fast = Stream(client, frame, "/slow"), Stream(client, frame, "/fast")
-    done = threading.Event()
-
-    def flood() -> None:
-        while not done.is_set():
-            fast.show()
-            done.wait(0.002)
-
-    flooding = threading.Thread(target=flood)
-    flooding.start()
-    client.wait_until(lambda: fast.masks, "the fast camera's masks")
-    shares = []
-    for _ in range(10):
-        known = len(fast.masks)
-        slow.step()
-        shares.append(len(fast.masks) - known)
-    done.set()
-    flooding.join()
-    reports = node._reports()
-    assert reports["slow"].statistics.dropped == 0
-    assert reports["slow"].statistics.processed == 10
-    assert reports["fast"].statistics.dropped > reports["fast"].statistics.processed
-    assert (
-        sorted(shares)[5] <= 3
-    )  # between an image of the slow one and its mask: the turn begun, and one more
 
 
 def test_names_follow_the_namespace(start: Start, client: Client, frame: Frame) -> None:
