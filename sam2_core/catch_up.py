@@ -9,9 +9,12 @@ from .memory_entry import MemoryEntry
 from .prompts import Prompt
 from .tracker import ImageFeatures, ObjectState, Track, Tracker
 
-CATCH_UP_IMAGES = 12
+CATCH_UP_IMAGES = 30
 """After a prompt on a past image, its object is brought to the present through at most so many images, evenly
-spread over those since; the stream goes on after that."""
+spread over those since; the stream goes on after that. Each costs a step of one object and no encoding, so
+that this takes less time than has passed since that image. Skipping is not free: a mask may drift where the
+view changes steadily.
+"""
 
 
 class CatchUp:

@@ -84,13 +84,13 @@ def test_every_prompt_is_remembered_once_and_in_order_however_many_images_are_sk
     small_nano: SAM2, frame: Frames
 ) -> None:
     past = Past(small_nano, frame)
-    for index in range(30):
-        past.show(index, *([Prompt(1, mask=filled(red_box(index)))] if index in (0, 24) else []))
+    for index in range(45):
+        past.show(index, *([Prompt(1, mask=filled(red_box(index)))] if index in (0, 39) else []))
     # more images lie between than are passed through: those passed through count as consecutive
     past.ask(10, Prompt(1, mask=filled(red_box(10))))
     first, middle, last = past.prompted()
-    assert middle == 29 - CATCH_UP_IMAGES
-    assert middle - first == 10 and middle < last < 29
+    assert middle == 44 - CATCH_UP_IMAGES
+    assert middle - first == 10 and middle < last < 44
     past.ask(5, Prompt(1, mask=filled(red_box(5))))
     assert len(past.prompted()) == 4
 
