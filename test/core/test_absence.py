@@ -121,7 +121,7 @@ def test_absences_are_measured_on_a_folder_of_videos(
     assert [score.kind for score in scores] == list(KINDS)
     for score in scores:
         assert 0 <= score.presence_away <= score.presence_there <= 1
-        assert 0 <= score.shown_away <= 1 and score.hidden_there == 0
+        assert 0 <= score.shown_away <= 1 and 0 <= score.hidden_there < 0.5
         assert 0 < score.after <= 1 and score.undisturbed > 0.5
     assert [score.kind for score in absences.means([*scores, *scores])] == list(KINDS)
 
