@@ -104,7 +104,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("raw", type=Path, help="folder with one folder owner+name per public repository")
-    parser.add_argument("prepared", type=Path, help="where the memory maps go (about 8 GB)")
+    parser.add_argument("prepared", type=Path, help="where the memory maps go (about 11 GB)")
     parser.add_argument(
         "--videos", type=Path, help="folder with unlabelled .mp4 files used as moving backgrounds"
     )
