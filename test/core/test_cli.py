@@ -347,7 +347,7 @@ def test_benchmark_times_every_number_of_objects_and_stage(
         assert (row["model"], row["input"], round(row["parameters"] / 1e6, 1)) == ("sam2_nano", 128, 4.3)
         assert len(timing["stages"]) == 4 and min(timing["stages"].values()) > 0
         assert sum(timing["stages"].values()) < timing["step"]
-        assert timing["memory"] > 0 and timing["trunk"] > 0
+        assert timing["memory"] >= 0 and timing["trunk"] > 0
         assert f"{timing['step']:.1f}" in line
 
 

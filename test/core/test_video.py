@@ -11,13 +11,15 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from reference_weights import reference_tensor
 from scene import blue_box, draw, filled, overlap, red_box
+from torch import Tensor
 from video_script import SCRIPTS, SIZE, follow, write_frames
 
 from sam2_core import MODELS, PromptError, VideoPredictor
-from sam2_core.model import SAM2
+from sam2_core.model import SAM2, VisionFeatures
 from sam2_core.sources import SourceError
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "video_predictor.npz"
@@ -36,16 +38,48 @@ def stand_in_model(name: str) -> SAM2:
     return model.eval()
 
 
+RIM_LOGIT = 1e-3
+RIM_PIXELS = 4
+"""So near to zero a logit may fall to the other side by rounding alone, in so many pixels of a mask."""
+
+
+def remember_as(model: SAM2, masks: NDArray[np.bool_], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let pixels at the rim of a remembered mask fall to the side to which they fell in the original.
+
+    The masks of prompted frames are remembered as bits, and where a logit is zero but for rounding, rounding
+    decides. With the stand-in weights one such pixel moves later logits by more than the tolerance.
+    """
+    encode = SAM2.encode_memory
+
+    def encoding(
+        self: SAM2, vision: VisionFeatures, logits: Tensor, presence: Tensor, binarise: bool
+    ) -> Tensor:
+        if binarise:
+            logits = F.interpolate(logits, size=(SIZE, SIZE), mode="bilinear", align_corners=False)
+            for ours in logits[:, 0].numpy():
+                theirs = masks[(masks != (ours > 0)).sum(axis=(1, 2)).argmin()]
+                other = theirs != (ours > 0)
+                if other.sum() <= RIM_PIXELS and (np.abs(ours[other]) < RIM_LOGIT).all():
+                    ours[other] *= -1
+        return encode(self, vision, logits, presence, binarise)
+
+    monkeypatch.setattr(SAM2, "encode_memory", encoding)
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_clip_gives_the_numbers_of_the_original(name: str, tmp_path: Path) -> None:
+def test_a_clip_gives_the_numbers_of_the_original(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script = SCRIPTS[name]
-    predictor = VideoPredictor(stand_in_model(script["model"]), script["corrections_count"])
-    write_frames(tmp_path, script["frames"])
-    found = follow(predictor, predictor.init_state(str(tmp_path)), script["steps"])
     with np.load(REFERENCE) as reference:
         expected = {
             key.removeprefix(f"{name}: "): reference[key] for key in reference if key.startswith(name)
         }
+    model = stand_in_model(script["model"])
+    remember_as(model, np.unpackbits(expected.pop("remembered"), axis=-1).astype(bool), monkeypatch)
+    predictor = VideoPredictor(model, script["corrections_count"])
+    write_frames(tmp_path, script["frames"])
+    found = follow(predictor, predictor.init_state(str(tmp_path)), script["steps"])
     assert found.keys() == expected.keys()
     for step in expected:
         np.testing.assert_allclose(found[step], expected[step], atol=5e-3, rtol=0, err_msg=step)

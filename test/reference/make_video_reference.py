@@ -4,6 +4,10 @@
 
 With names of scripts only these are made anew.
 
+Beside the logits of every step it keeps the masks that the memory received as bits, those of prompted frames,
+packed: a pixel at the rim whose logit is zero but for rounding falls to either side, and with these weights one
+such pixel moves later logits by more than the tolerance.
+
 The memory is kept in float32 (the original stores it as bfloat16); small holes are left open, as the original
 leaves them without its CUDA extension; post-processing is on, as its builder has it.
 """
@@ -48,6 +52,20 @@ def build(model: str, corrections_count: bool):
     return predictor
 
 
+def record_binary_masks(predictor) -> list[np.ndarray]:
+    """The list that receives the mask bool (SIZE, SIZE) of every prompted frame that is remembered."""
+    remembered, encode = [], predictor._encode_new_memory
+
+    def recording(*given, **named):
+        call = inspect.signature(encode).bind(*given, **named).arguments
+        if call["is_mask_from_pts"]:
+            remembered.extend(call["pred_masks_high_res"][:, 0].numpy() > 0)
+        return encode(*given, **named)
+
+    predictor._encode_new_memory = recording
+    return remembered
+
+
 torch.set_num_threads(2)
 target = Path(__file__).parent / "video_predictor.npz"
 names = sys.argv[1:] or list(SCRIPTS)
@@ -59,6 +77,8 @@ for name in names:
     predictor = build(script["model"], script["corrections_count"])
     with tempfile.TemporaryDirectory() as folder:
         write_frames(Path(folder), script["frames"])
+        remembered = record_binary_masks(predictor)
         masks = follow(predictor, predictor.init_state(folder), script["steps"])
+    found[f"{name}: remembered"] = np.packbits(np.stack(remembered), axis=-1)
     found |= {f"{name}: {step}": logits for step, logits in masks.items()}
 np.savez_compressed(target, **found)
