@@ -26,12 +26,11 @@ from sam2_core.masks import save_mask_png
 
 TITLES = {"mask": "first frame's mask", "box": "its box", "point": "one click", "cuts": "mask, then a cut"}
 AGAINST = {"box": ("--against", "csrt")}  # CSRT starts from the box, too
-TINY = ("--model", "sam2.1_hiera_tiny", "--untrained", "--objects", "1", "--frames", "3", "--warm-up", "7")
-"""The original's smallest architecture; speed does not depend on the weights. After seven images its memory
-of masks is full."""
+TINY = ("--model", "sam2.1_hiera_tiny", "--untrained", "--objects", "1", "--frames", "3")
+"""The original's smallest architecture; speed does not depend on the weights."""
 
 SPEED = (
-    ("--model", "sam2_nano", "--objects", "1", "4"),
+    ("--model", "sam2_nano", "--objects", "1,4", "--threads", "2", "--trunk"),
     (*TINY, "--image-size", "512"),
     (*TINY, "--image-size", "1024"),
 )
