@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,7 @@ class BatchSettings:
         size: S, pixels.
         objects: At most so many objects of a clip are followed.
         kinds: Chances of prompt kinds.
+        crowded: Clips with many objects, so that it matters which one is meant.
     """
 
     clips: int = 4
@@ -38,6 +39,16 @@ class BatchSettings:
     size: int = 320
     objects: int = 2
     kinds: tuple[tuple[str, float], ...] = (("mask", 0.36), ("box", 0.34), ("point", 0.3))
+    crowded: bool = False
+
+    @property
+    def clip(self) -> ClipSettings:
+        """What its clips are made of."""
+        if not self.crowded:
+            return ClipSettings(self.frames, self.size)
+        return ClipSettings(
+            self.frames, self.size, labelled=0.15, whole=0.65, scenes=0.75, extra=(0.9, 0.7, 0.4)
+        )
 
 
 def normalise(frames: np.ndarray) -> Tensor:
@@ -74,11 +85,26 @@ class Batches(IterableDataset):
     """An endless stream of batches from a given step on."""
 
     def __init__(
-        self, prepared: Path, settings: BatchSettings, seed: int, first_step: int, rank: int, ranks: int
+        self,
+        prepared: Path,
+        cycle: Sequence[BatchSettings],
+        seed: int,
+        first_step: int,
+        rank: int,
+        ranks: int,
     ):
-        """Bind the stream; photos are opened by the process that iterates."""
+        """Bind the stream; photos are opened by the process that iterates.
+
+        Args:
+            prepared: Prepared photos.
+            cycle: Settings of the batches, taken in turn.
+            seed: Determines every batch.
+            first_step: Number of the first batch.
+            rank: Number of this process.
+            ranks: Number of processes, each of which gets batches of its own.
+        """
         self.prepared = prepared
-        self.settings = settings
+        self.cycle = cycle
         self.seed = seed
         self.step = first_step
         self.rank = rank
@@ -86,9 +112,10 @@ class Batches(IterableDataset):
 
     def __iter__(self) -> Iterator[ClipBatch]:
         cv2.setNumThreads(1)
-        maker = ClipMaker(PhotoStore(self.prepared), ClipSettings(self.settings.frames, self.settings.size))
+        store = PhotoStore(self.prepared)
+        makers = [ClipMaker(store, settings.clip) for settings in self.cycle]
         while True:
-            yield make_batch(
-                maker, self.settings, (self.seed * 1_000_003 + self.step) * self.ranks + self.rank
-            )
+            turn = self.step % len(self.cycle)
+            number = (self.seed * 1_000_003 + self.step) * self.ranks + self.rank
+            yield make_batch(makers[turn], self.cycle[turn], number)
             self.step += 1

@@ -18,6 +18,9 @@ from training.photos import PhotoStore, Video
 
 Box = tuple[float, float, float, float]
 
+BACKGROUND_OBJECTS = 3
+"""The numbers 1 to this one are those of the background's own objects; pasted ones follow."""
+
 SMALLEST_START = 0.003
 """An object must cover this share of frame 0 to be followed."""
 
@@ -46,6 +49,7 @@ class ClipSettings:
         size: S, pixels.
         labelled: Share of clips whose background is real video with an object of its own, where there is any.
         whole: Share of the others whose background is a photo with an object of its own.
+        scenes: Share of these photos that have several objects, of which up to three can be followed.
         video: Share of the rest whose background is real video without known objects, where there is any.
         moving: Share of pasted objects that come from labelled video and move as they do there.
         extra: Chances of a second, third and fourth pasted object.
@@ -57,6 +61,7 @@ class ClipSettings:
     size: int
     labelled: float = 0.4
     whole: float = 0.45
+    scenes: float = 0.3
     video: float = 0.25
     moving: float = 0.2
     extra: tuple[float, ...] = (0.6, 0.35, 0.15)
@@ -147,23 +152,28 @@ class ClipMaker:
         for t in range(settings.frames):
             for number in order:
                 if t not in sprites[number].hidden:
-                    self._draw(sprites[number], number + 2, t, frames[t], labels[t])
+                    self._draw(sprites[number], number + 1 + BACKGROUND_OBJECTS, t, frames[t], labels[t])
         area = np.bincount(labels[0].ravel(), minlength=10) / labels[0].size
-        objects = [n for n in range(1, 6) if area[n] >= SMALLEST_START]
+        objects = [n for n in range(1, len(area)) if area[n] >= SMALLEST_START]
         rng.shuffle(objects)
         return Clip(film(rng, frames), labels, objects)
 
     def _background(
         self, rng: np.random.Generator, steps: np.ndarray, pace: float, whole: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Frames and labels of what lies behind the pasted objects; its own object has the number 1."""
+        """Frames and labels of what lies behind the pasted objects; its own objects are numbered from 1."""
         store = self.store
         if not whole and store.videos and rng.random() < self.settings.video:
             pictures = [store.frame(n) for n in self._numbers(rng, store.videos, steps)]
             return self._move(rng, steps, pictures, None, CAMERA_PACE.times(0.15 * pace), tilt=0.0)
-        position = store.draw(rng)
+        scene = whole and rng.random() < self.settings.scenes
+        position = store.draw_scene(rng) if scene else store.draw(rng)
         pictures = [store.image(position)] * len(steps)
-        masks = [store.object_mask(position, rng)] * len(steps) if whole else None
+        masks = None
+        if scene:
+            masks = [store.object_masks(position, BACKGROUND_OBJECTS, rng)] * len(steps)
+        elif whole:
+            masks = [store.object_mask(position, rng)] * len(steps)
         camera = OBJECT_PACE.times(0.8 * pace) if whole else CAMERA_PACE.times(pace)
         return self._move(rng, steps, pictures, masks, camera, tilt=0.06)
 

@@ -9,6 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+SMALLEST_SHARE = 0.008
+"""An instance must cover this share of its photo to be an object of a clip."""
+
+FIGURES = ("duts", "ecssd", "humans", "clothing")
+"""Sources whose numbers may be parts of one figure."""
+
 
 @dataclass(frozen=True)
 class Photo:
@@ -23,6 +29,16 @@ class Photo:
     source: str
     weight: float
     shares: list[float]
+
+    @property
+    def instances(self) -> list[int]:
+        """Numbers of the instances that are large enough to be pointed at."""
+        return [number for number, share in enumerate(self.shares, start=1) if share >= SMALLEST_SHARE]
+
+    @property
+    def is_scene(self) -> bool:
+        """Whether several objects are known."""
+        return len(self.instances) > 1 and self.source not in FIGURES
 
 
 @dataclass(frozen=True)
@@ -62,6 +78,8 @@ class PhotoStore:
         self.photos = [photos[i] for i in self.indices]
         weights = np.array([photo.weight for photo in self.photos])
         self._cumulative = np.cumsum(weights / weights.sum())
+        scenes = weights * [photo.is_scene for photo in self.photos]
+        self._cumulative_scenes = np.cumsum(scenes / max(scenes.sum(), 1e-9))
         self.videos: list[Video] = []
         self.labelled_videos: list[Video] = []
         if (folder / "frames.npy").exists():
@@ -82,6 +100,12 @@ class PhotoStore:
     def draw(self, rng: np.random.Generator) -> int:
         """Position of a photo, drawn by weight."""
         return min(int(np.searchsorted(self._cumulative, rng.random())), len(self.photos) - 1)
+
+    def draw_scene(self, rng: np.random.Generator) -> int:
+        """Position of a photo in which several objects are known, drawn by weight; of any if none is."""
+        if not self._cumulative_scenes[-1]:
+            return self.draw(rng)
+        return min(int(np.searchsorted(self._cumulative_scenes, rng.random())), len(self.photos) - 1)
 
     def image(self, position: int) -> np.ndarray:
         """uint8 RGB (size, size, 3)."""
@@ -106,12 +130,27 @@ class PhotoStore:
             uint8 (size, size), 1 on the object.
         """
         photo, labels = self.photos[position], self.labels(position)
-        numbers = [n for n, share in enumerate(photo.shares, start=1) if share >= 0.008]
-        whole_figure = photo.source in ("duts", "ecssd", "humans", "clothing")
-        if not numbers or (whole_figure and rng.random() < 0.6):
+        if not photo.instances or (photo.source in FIGURES and rng.random() < 0.6):
             return (labels > 0).astype(np.uint8)
-        chances = np.sqrt([photo.shares[n - 1] for n in numbers])
-        return (labels == rng.choice(numbers, p=chances / chances.sum())).astype(np.uint8)
+        return (labels == self._choose(photo, 1, rng)[0]).astype(np.uint8)
+
+    def object_masks(self, position: int, most: int, rng: np.random.Generator) -> np.ndarray:
+        """Choose several instances of a photo.
+
+        Returns:
+            uint8 (size, size), 1 on the first, 2 on the second, up to `most`.
+        """
+        photo, labels = self.photos[position], self.labels(position)
+        numbers = np.zeros(256, np.uint8)
+        chosen = self._choose(photo, most, rng)
+        numbers[chosen] = np.arange(1, len(chosen) + 1)
+        return numbers[labels]
+
+    @staticmethod
+    def _choose(photo: Photo, most: int, rng: np.random.Generator) -> np.ndarray:
+        chances = np.sqrt([photo.shares[number - 1] for number in photo.instances])
+        count = min(most, len(photo.instances))
+        return rng.choice(photo.instances, count, replace=False, p=chances / chances.sum())
 
 
 def write_list(path: Path, entries: Sequence[Photo] | Sequence[Video]) -> None:

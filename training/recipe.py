@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from training.batches import BatchSettings
 
@@ -15,6 +15,8 @@ class Stage:
     Attributes:
         name: For logs, and to start from.
         batch: Size and mixture of the batches of every process.
+        answers: If given, every fourth batch is one of these instead: single frames, for learning which
+            object a prompt means, lest following the one that stands out be enough.
         steps: Optimisation steps.
         rate: Highest learning rate of everything but the trunk.
         trunk_rate: Highest learning rate of the trunk.
@@ -33,6 +35,12 @@ class Stage:
     warm_up: int = 60
     last_rate: float = 0.02
     only: tuple[str, ...] = ()
+    answers: BatchSettings | None = None
+
+    @property
+    def cycle(self) -> tuple[BatchSettings, ...]:
+        """Batches in turn."""
+        return (self.batch, self.batch, self.batch, self.answers) if self.answers else (self.batch,)
 
     def rate_factor(self, step: int, progress: float) -> float:
         """Learning rate at a step, as a share of the highest: a short rise, then half a cosine.
@@ -47,16 +55,26 @@ class Stage:
 
 
 MASKS_FIRST = (("mask", 0.5), ("box", 0.25), ("point", 0.25))
+ANSWERS = BatchSettings(
+    clips=5, frames=1, size=256, objects=3, kinds=(("box", 0.5), ("point", 0.5)), crowded=True
+)
 
 STAGES = (
     Stage("small", BatchSettings(clips=4, frames=3, size=160, kinds=MASKS_FIRST), 1200),
     Stage("medium", BatchSettings(clips=3, frames=3, size=256, kinds=MASKS_FIRST), 1200, rate=4e-4),
-    Stage("long", BatchSettings(clips=2, frames=5, size=256), 4000, 3e-4, 0.6e-4),
-    Stage("finish", BatchSettings(clips=2, frames=5, size=320), 1200, 1e-4, 0.2e-4),
+    Stage("long", BatchSettings(clips=2, frames=5, size=256), 4000, 3e-4, 0.6e-4, answers=ANSWERS),
+    Stage(
+        "finish",
+        BatchSettings(clips=2, frames=5, size=320),
+        1200,
+        rate=1e-4,
+        trunk_rate=0.2e-4,
+        answers=replace(ANSWERS, clips=3, size=320),
+    ),
     # answering prompts, on single frames; what tracks stays as it is
     Stage(
         "prompts",
-        BatchSettings(clips=6, frames=1, size=320, objects=3, kinds=(("box", 0.6), ("point", 0.4))),
+        replace(ANSWERS, size=320),
         600,
         rate=1e-3,
         only=("sam_prompt_encoder.mask_downscaling", "sam_prompt_encoder.point_embeddings"),

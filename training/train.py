@@ -162,7 +162,7 @@ class Run:
 
     def _stage(self, state: TrainerState) -> None:
         seed = self.seed + 7919 * [stage.name for stage in STAGES].index(state.stage.name)
-        batches = Batches(self.data, state.stage.batch, seed, state.step, self.rank, self.ranks)
+        batches = Batches(self.data, state.stage.cycle, seed, state.step, self.rank, self.ranks)
         prefetch = 2 if self.workers else None
         loader = iter(
             DataLoader(batches, batch_size=None, num_workers=self.workers, prefetch_factor=prefetch)

@@ -40,11 +40,14 @@ def linear(x: Tensor, layer: nn.Linear, activation: Activation = "none") -> Tens
     return F.gelu(x) if activation == "gelu" else x
 
 
-def add_linear(x: Tensor, layer: nn.Linear, residual: Tensor) -> Tensor:
-    """`residual + layer(x)`."""
+def add_linear(x: Tensor, layer: nn.Linear, residual: Tensor, scale: Tensor | None = None) -> Tensor:
+    """`residual + scale * layer(x)`, with a scale (C,) per channel of the result, or none."""
     if has_fused(x):
-        return torch.ops.mkldnn._linear_pointwise.binary(x, residual, layer.weight, layer.bias, "add")
-    return residual + layer(x)
+        weight, bias = layer.weight.data, layer.bias.data
+        if scale is not None:
+            weight, bias = scale[:, None] * weight, scale * bias
+        return torch.ops.mkldnn._linear_pointwise.binary(x, residual, weight, bias, "add")
+    return residual + (layer(x) if scale is None else scale * layer(x))
 
 
 def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -72,12 +75,17 @@ HIDDEN_AT_ONCE = 2**21
 
 
 def add_feed_forward(
-    x: Tensor, widen: nn.Linear, narrow: nn.Linear, activation: Activation, residual: Tensor
+    x: Tensor,
+    widen: nn.Linear,
+    narrow: nn.Linear,
+    activation: Activation,
+    residual: Tensor,
+    scale: Tensor | None = None,
 ) -> Tensor:
-    """`residual + narrow(activation(widen(x)))`, for tokens (..., C)."""
+    """`residual + scale * narrow(activation(widen(x)))`, for tokens (..., C); see `add_linear`."""
     if not has_fused(x):
-        return add_linear(linear(x, widen, activation), narrow, residual)
+        return add_linear(linear(x, widen, activation), narrow, residual, scale)
     rows = max(1, HIDDEN_AT_ONCE // widen.out_features)
     parts = zip(x.flatten(0, -2).split(rows), residual.flatten(0, -2).split(rows), strict=True)
-    sums = [add_linear(linear(part, widen, activation), narrow, rest) for part, rest in parts]
+    sums = [add_linear(linear(part, widen, activation), narrow, rest, scale) for part, rest in parts]
     return torch.cat(sums).view_as(residual) if len(sums) > 1 else sums[0].view_as(residual)

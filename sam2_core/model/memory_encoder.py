@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .layers import LayerNorm2d
+from .linear import add_feed_forward, pointwise
 
 
 class MaskDownsampler(nn.Module):
@@ -22,7 +24,7 @@ class MaskDownsampler(nn.Module):
         self.encoder = nn.Sequential(*layers, nn.Conv2d(width, channels, 1))
 
     def forward(self, mask: Tensor) -> Tensor:
-        return self.encoder(mask)
+        return pointwise(self.encoder[:-1](mask), cast(nn.Conv2d, self.encoder[-1]))
 
 
 class ConvNeXtBlock(nn.Module):
@@ -38,9 +40,9 @@ class ConvNeXtBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        y = self.norm(self.dwconv(x)).permute(0, 2, 3, 1)
-        y = self.gamma * self.pwconv2(F.gelu(self.pwconv1(y)))
-        return x + y.permute(0, 3, 1, 2)
+        tokens, y = (t.permute(0, 2, 3, 1) for t in (x, self.norm(self.dwconv(x))))
+        tokens = add_feed_forward(y, self.pwconv1, self.pwconv2, "gelu", tokens, self.gamma)
+        return tokens.permute(0, 3, 1, 2)
 
 
 class Fuser(nn.Module):
@@ -68,4 +70,5 @@ class MemoryEncoder(nn.Module):
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
         """Image (1 or B, C, h, w), scaled mask (B, 1, 16 h, 16 w) -> memory (B, memory_channels, h, w)."""
-        return self.out_proj(self.fuser(self.pix_feat_proj(image) + self.mask_downsampler(mask)))
+        fused = self.fuser(pointwise(image, self.pix_feat_proj) + self.mask_downsampler(mask))
+        return pointwise(fused, self.out_proj)

@@ -11,6 +11,7 @@ from sam2_core.model.hiera import join_windows, split_windows
 from sam2_core.model.linear import add_feed_forward, add_linear, has_fused, linear, pointwise, product
 from sam2_core.model.rope_attention import RoPEAttention, axial_turns, rotate
 
+SCALE = torch.linspace(-1, 2, 12)
 TOKENS = torch.linspace(-3, 3, 2 * 7 * 12).sin().view(2, 7, 12)
 
 
@@ -26,6 +27,10 @@ def test_what_follows_a_product_does_not_depend_on_how_it_is_computed(gradients:
             "relu": (linear(TOKENS, widen, "relu"), F.relu(hidden)),
             "gelu": (linear(TOKENS, widen, "gelu"), F.gelu(hidden)),
             "added": (add_linear(hidden.detach(), narrow, TOKENS), TOKENS + narrow(hidden)),
+            "scaled": (
+                add_linear(hidden.detach(), narrow, TOKENS, SCALE),
+                TOKENS + SCALE * narrow(hidden),
+            ),
             "product": (product(TOKENS[0], widen.weight), TOKENS[0] @ widen.weight.T),
             "feed-forward": (
                 add_feed_forward(TOKENS, widen, narrow, "gelu", TOKENS),

@@ -44,12 +44,13 @@ def video(tmp_path: Path, frame: Callable[[int], np.ndarray]) -> Path:
 
 @pytest.fixture
 def publish(ros: None) -> Iterator[Publish]:
-    """Starts the publisher as a process."""
+    """Starts the publisher as a process, which keeps every image until all have got it."""
     processes = []
+    lossless = {"qos_overrides./image_raw.publisher.history": "keep_all", "rate": 1000.0}
 
     def publish(source: Any, **parameters: Any) -> subprocess.Popen:
         command = [sys.executable, "-m", "sam2_ros.video_publisher", "--ros-args"]
-        for name, value in {"source": f"'{source}'", "rate": 1000.0, **parameters}.items():
+        for name, value in {"source": f"'{source}'", **lossless, **parameters}.items():
             command += ["-p", f"{name}:={str(value).lower() if isinstance(value, bool) else value}"]
         processes.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
         return processes[-1]

@@ -42,6 +42,14 @@ def test_some_objects_go_away_and_some_of_them_return(prepared):
     assert returned > 3
 
 
+def test_several_objects_of_one_photo_are_followed(prepared):
+    settings = ClipSettings(frames=1, size=64, labelled=0.0, whole=1.0, scenes=1.0, extra=())
+    maker = ClipMaker(PhotoStore(prepared), settings)
+    followed = [maker.make(seed).objects for seed in range(10)]
+    assert all(set(numbers) <= {1, 2} for numbers in followed)
+    assert any(len(numbers) == 2 for numbers in followed)
+
+
 def test_training_and_validation_share_no_photo(prepared):
     train, held_out = PhotoStore(prepared), PhotoStore(prepared, "validation")
     assert len(held_out.photos) > 0

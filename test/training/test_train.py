@@ -9,7 +9,7 @@ import torch
 
 from sam2_core.configs import MODELS
 from sam2_core.model.sam2 import SAM2
-from training.batches import BatchSettings, make_batch
+from training.batches import Batches, BatchSettings, make_batch
 from training.clips import ClipMaker, ClipSettings
 from training.losses import frame_loss, mask_losses, reference
 from training.photos import PhotoStore
@@ -35,6 +35,12 @@ def test_steps_on_one_batch_reduce_its_loss(prepared, weights, kind):
     state = TrainerState(STAGE, weights)
     losses = [train_step(state, batch, seed=1, progress=0.0)[0]["loss"] for _ in range(5)]
     assert losses[-1] < 0.9 * losses[0]
+
+
+def test_every_fourth_batch_asks_which_object_is_meant(prepared):
+    answers = BatchSettings(clips=2, frames=1, size=64, crowded=True)
+    batches = iter(Batches(prepared, replace(STAGE, answers=answers).cycle, 0, 0, 0, 1))
+    assert [next(batches).images.shape[:2] for _ in range(5)] == [(1, 3), (1, 3), (1, 3), (2, 1), (1, 3)]
 
 
 def test_gradients_reach_every_part_through_the_memory(prepared, weights):
