@@ -12,12 +12,21 @@ import numpy as np
 
 from ..absence import KINDS, TURN_IMAGES, Absence
 from ..configs import MemoryConfig
-from ..datasets import VideoSequence, find_sequences
-from ..evaluation import PROMPTS, make_prompt, read_frame
+from ..datasets import VideoSequence
+from ..evaluation import make_prompt, read_frame
 from ..metrics import Score, boundary_measure, region_similarity
 from ..model import SAM2
 from ..tracker import Tracker
-from .common import CommandError, add_memory_options, add_model_options, load, memory_config, write_json
+from .common import (
+    CommandError,
+    add_dataset_options,
+    add_memory_options,
+    add_model_options,
+    load,
+    memory_config,
+    sequences_of,
+    write_json,
+)
 
 AWAY = range(12, 22)
 """In these images the object is away: half a second of DAVIS, after half a second in view."""
@@ -60,11 +69,7 @@ def add(benchmarks: Any) -> None:
         "a blackout, behind an occluder, and out of the view: presence and share of images with a mask while "
         "it is away, and J&F after its return beside that of the untouched video, all in percent.",
     )
-    parser.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="laid out like DAVIS 2016 or 2017, MOSE or SA-V"
-    )
-    parser.add_argument("--prompt", default="mask", choices=PROMPTS, help="default: %(default)s")
-    parser.add_argument("--sequences", nargs="+", metavar="NAME", help="only these")
+    add_dataset_options(parser, prompt="mask")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores there, too")
     add_model_options(parser)
     add_memory_options(parser)
@@ -75,7 +80,7 @@ def run(options: argparse.Namespace) -> None:
     """Prints a line per video and kind, and the means."""
     from tqdm import tqdm
 
-    sequences = [s for s in find_sequences(options.folder, options.sequences) if len(s.frames) >= IMAGES]
+    sequences = [s for s in sequences_of(options) if len(s.frames) >= IMAGES]
     if not sequences:
         raise CommandError(f"{options.folder}: no video is as long as {IMAGES} images")
     model = load(options)

@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from ..configs import MODELS, MemoryConfig
+from ..datasets import VideoSequence, find_sequences
+from ..evaluation import PROMPTS
 from ..loading import choose_device, load_model
 from ..memory_policies import POLICIES
 from ..model import SAM2
@@ -47,6 +49,39 @@ def add_model_options(parser: argparse.ArgumentParser, everyone: bool = False) -
     )
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps; default: %(default)s")
     group.add_argument("--threads", type=positive, metavar="N", help="CPU threads; default: PyTorch's choice")
+
+
+def add_dataset_options(parser: argparse.ArgumentParser, prompt: str) -> None:
+    """Declares what `sequences_of` reads, and the prompt.
+
+    Args:
+        parser: of the command.
+        prompt: the default.
+    """
+    parser.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="laid out like DAVIS 2016 or 2017, MOSE or SA-V"
+    )
+    parser.add_argument(
+        "--prompt", default=prompt, choices=PROMPTS, help="what is shown of an object; default: %(default)s"
+    )
+    parser.add_argument(
+        "--sequences", nargs="+", metavar="NAME", help="only these; a .txt file: those it names, one a line"
+    )
+
+
+def sequences_of(options: argparse.Namespace, single_object: bool = False) -> list[VideoSequence]:
+    """The videos that the options name, see `find_sequences`.
+
+    Raises:
+        DatasetError: there are none, or one is missing.
+        OSError: a list of names can't be read.
+    """
+    names: list[str] | None = None
+    if options.sequences is not None:
+        names = []
+        for name in options.sequences:
+            names += Path(name).read_text().split() if name.endswith(".txt") else [name]
+    return find_sequences(options.folder, names, single_object)
 
 
 def add_memory_options(parser: argparse.ArgumentParser) -> None:

@@ -15,17 +15,19 @@ from ..baselines import BASELINES, Baseline
 from ..calibration import Calibration, plot_calibration
 from ..checkpoints import require_checkpoint
 from ..contact_sheet import contact_sheet, sheet_row
-from ..datasets import VideoSequence, find_sequences
-from ..evaluation import PROMPTS, evaluate_sequence, score_sequence
+from ..datasets import VideoSequence
+from ..evaluation import evaluate_sequence, score_sequence
 from ..evaluation_record import EvaluationRecord, fingerprint
 from ..evaluation_report import scores_as_dict, scores_as_table
 from ..evaluation_results import SequenceResult
 from .common import (
     CommandError,
+    add_dataset_options,
     add_memory_options,
     add_model_options,
     load,
     memory_config,
+    sequences_of,
     write_json,
     write_picture,
 )
@@ -39,15 +41,7 @@ def add(commands: Any) -> None:
         description="Show each object once, track it online, and compare with the annotations: J (region), "
         "F (boundary) and their mean, in percent. The last line of the output holds the totals.",
     )
-    parser.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="laid out like DAVIS 2016 or 2017, MOSE or SA-V"
-    )
-    parser.add_argument(
-        "--prompt", default="mask", choices=PROMPTS, help="what is shown of an object; default: %(default)s"
-    )
-    parser.add_argument(
-        "--sequences", nargs="+", metavar="NAME", help="only these; a .txt file: those it names, one a line"
-    )
+    add_dataset_options(parser, prompt="mask")
     parser.add_argument(
         "--single-object", action="store_true", help="take all objects of a PNG together, as DAVIS 2016"
     )
@@ -97,7 +91,7 @@ def run(options: argparse.Namespace) -> None:
     """Evaluates every sequence and prints what came out."""
     if options.masks and (options.calibration or options.against):
         raise CommandError("--masks tracks nothing: leave out --calibration and --against")
-    sequences = find_sequences(options.folder, _names(options.sequences), options.single_object)
+    sequences = sequences_of(options, options.single_object)
     with _masks_folder(options) as masks:
         results = _score(options, sequences) if options.masks else _track(options, sequences, masks)
         if options.contact_sheet:
@@ -115,16 +109,6 @@ def run(options: argparse.Namespace) -> None:
     if calibration:
         print(calibration.as_text(), end="\n\n")
     print(scores_as_table(results, options.against))
-
-
-def _names(given: list[str] | None) -> list[str] | None:
-    """The sequences' names, those from a list file among them."""
-    if given is None:
-        return None
-    names: list[str] = []
-    for name in given:
-        names += Path(name).read_text().split() if name.endswith(".txt") else [name]
-    return names
 
 
 @contextmanager

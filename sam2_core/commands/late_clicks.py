@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..configs import MemoryConfig
-from ..datasets import VideoSequence, find_sequences
-from ..evaluation import PROMPTS, make_prompt, read_frame
+from ..datasets import VideoSequence
+from ..evaluation import make_prompt, read_frame
 from ..live import LiveResult, LiveTracker
 from ..masks import BoolMask
 from ..metrics import Score, boundary_measure, region_similarity
@@ -31,11 +31,13 @@ from ..prompts import Prompt
 from ..tracker import Tracker
 from .common import (
     CommandError,
+    add_dataset_options,
     add_memory_options,
     add_model_options,
     load,
     memory_config,
     positive,
+    sequences_of,
     write_json,
 )
 
@@ -80,14 +82,10 @@ def add(benchmarks: Any) -> None:
         "of the first image late, and compare with a prompt that came at once: J&F in percent over the "
         "images after the late prompt arrived.",
     )
-    parser.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="laid out like DAVIS 2016 or 2017, MOSE or SA-V"
-    )
+    add_dataset_options(parser, prompt="box")
     parser.add_argument(
         "--ages", nargs="+", type=positive, default=list(AGES), metavar="IMAGES", help="5 12 25"
     )
-    parser.add_argument("--prompt", default="box", choices=PROMPTS, help="default: %(default)s")
-    parser.add_argument("--sequences", nargs="+", metavar="NAME", help="only these")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores there, too")
     add_model_options(parser)
     add_memory_options(parser)
@@ -98,7 +96,7 @@ def run(options: argparse.Namespace) -> None:
     """Prints a line per video and age, and the means."""
     from tqdm import tqdm
 
-    sequences = find_sequences(options.folder, options.sequences)
+    sequences = sequences_of(options)
     model = load(options)
     memory = memory_config(options, model)
     scores: list[LateScore] = []
@@ -132,7 +130,7 @@ def measure(
 
     Args:
         model: from `load_model`.
-        sequence: see `find_sequences`.
+        sequence: from `sequences_of`.
         ages: how many images old the marked image is.
         kind: what is shown of an object, see `make_prompt`.
         memory: what to remember; None: the model's own settings.
