@@ -7,6 +7,7 @@ import gc
 import logging
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -37,6 +38,28 @@ class RosLogHandler(logging.Handler):
             self._logger.warning(text)
         else:
             self._logger.info(text)
+
+
+def _load(settings: TrackerSettings) -> SAM2:
+    """The model, compiled now if it is to be compiled at all, not at the first image.
+
+    Raises:
+        CheckpointError: its weights can't be had.
+        ValueError: a parameter does not fit it.
+        RuntimeError: it cannot be compiled on this machine.
+    """
+    model = load_model(
+        settings.model,
+        checkpoint=settings.checkpoint or None,
+        device=settings.device,
+        image_size=settings.image_size or None,
+    )
+    if settings.compile:
+        try:
+            compile_model(model)
+        except RuntimeError as error:
+            raise RuntimeError(f"compile true cannot be followed: {error}; set it to false") from error
+    return model
 
 
 class TrackerNode(LifecycleNode):
@@ -110,15 +133,11 @@ class TrackerNode(LifecycleNode):
     def _configure(self) -> None:
         settings = self._declared.read()
         torch.set_num_threads(settings.num_threads or self._default_threads)
-        self._model = load_model(
-            settings.model,
-            checkpoint=settings.checkpoint or None,
-            device=settings.device,
-            image_size=settings.image_size or None,
-        )
+        # OpenMP keeps a team for every thread that has computed something, and its threads wait badly once
+        # there are more of them than cores: what is computed here is computed by a thread that ends.
+        with ThreadPoolExecutor(1) as loader:
+            self._model = loader.submit(_load, settings).result()
         self._model_name = settings.model
-        if settings.compile:
-            self._compile()
         self._worker = Worker()
         memory = memory_config(self._model.config.memory, settings)
         for name in settings.cameras:
@@ -127,18 +146,6 @@ class TrackerNode(LifecycleNode):
         self.get_logger().info(
             f"{settings.model} is loaded on {self._model.device}; cameras: {', '.join(settings.cameras)}"
         )
-
-    def _compile(self) -> None:
-        """Compiles now what would otherwise be compiled at the first image.
-
-        Raises:
-            RuntimeError: it cannot be compiled on this machine.
-        """
-        assert self._model is not None
-        try:
-            compile_model(self._model)
-        except RuntimeError as error:
-            raise RuntimeError(f"compile true cannot be followed: {error}; set it to false") from error
 
     def _activate(self) -> None:
         for camera in self._cameras.values():

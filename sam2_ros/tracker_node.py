@@ -12,10 +12,10 @@ from sam2_ros.process import run
 
 def main(args: list[str] | None = None) -> int:
     """Runs the node `sam2` until SIGINT or SIGTERM."""
-    # PyTorch's threads sleep while they wait for one another. Where cores are shared with other programs,
-    # threads that spin instead take them for nothing: ten times the work was seen on a busy machine. OpenMP
-    # reads this when it is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # PyTorch's threads spin some microseconds before they sleep while they wait for one another. Sleeping at once
+    # costs a quarter of the frame rate; spinning for milliseconds, OpenMP's default, takes cores from other
+    # programs for nothing (docs/performance.md). OpenMP reads this when it is loaded.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     return run(_make_node, args)
 
 

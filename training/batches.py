@@ -47,7 +47,13 @@ class BatchSettings:
         if not self.crowded:
             return ClipSettings(self.frames, self.size)
         return ClipSettings(
-            self.frames, self.size, labelled=0.15, whole=0.65, scenes=0.75, extra=(0.9, 0.7, 0.4)
+            self.frames,
+            self.size,
+            labelled=0.15,
+            whole=0.65,
+            scenes=0.75,
+            extra=(0.9, 0.7, 0.4),
+            copy=0.6,
         )
 
 
