@@ -12,9 +12,9 @@ from sam2_ros.process import run
 
 def main(args: list[str] | None = None) -> int:
     """Runs the node `sam2` until SIGINT or SIGTERM."""
-    # PyTorch's threads spin some microseconds before they sleep while they wait for one another. Sleeping at once
-    # costs a quarter of the frame rate; spinning for milliseconds, OpenMP's default, takes cores from other
-    # programs for nothing (docs/performance.md). OpenMP reads this when it is loaded.
+    # PyTorch's threads spin some microseconds before they sleep while they wait for one another. Sleeping at
+    # once costs a quarter of the frame rate; spinning for milliseconds, OpenMP's default, takes cores from
+    # other programs for nothing (docs/performance.md). OpenMP reads this when it is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     return run(_make_node, args)
 

@@ -21,6 +21,7 @@ from sam2_core.masks import decode_rle
 from sam2_core.model import SAM2
 
 REFERENCE = Path(__file__).parents[1] / "reference"
+CUP = (77, 13, 403, 379)  # with its saucer in the picture of coffee: x, y, width, height, read off by eye
 LOOSE = {"pred_iou_thresh": 0.0, "stability_score_thresh": 1e-3}  # all but empty masks
 
 
@@ -78,7 +79,9 @@ def test_masks_without_pixels_are_no_duplicates_of_one_another(nano: SAM2) -> No
 
 def test_the_embedded_model_finds_the_things_of_a_photo_with_its_own_settings(nano: SAM2) -> None:
     found = MaskGenerator.for_model(nano, points_per_side=8).generate(coffee())
-    assert len(found) >= 5
+    cup = max(found, key=lambda record: record["predicted_iou"])
+    assert np.abs(np.subtract(cup["bbox"], CUP)).max() < 30
+    assert len(found) > 1
     assert min(record["predicted_iou"] for record in found) > nano.config.everything.pred_iou_thresh
     grid = [np.array([[0.5, 0.5]])]
     assert MaskGenerator.for_model(nano, point_grids=grid).points_per_side is None
