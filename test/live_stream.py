@@ -20,8 +20,8 @@ PATIENCE = 60.0  # s, only so that a hanging test ends
 class GatedTracker(Tracker):
     """A tracker that begins with an image only when its gate is open."""
 
-    def __init__(self, model: SAM2) -> None:
-        super().__init__(model)
+    def __init__(self, model: SAM2, max_objects: int) -> None:
+        super().__init__(model, max_objects=max_objects)
         self.begun, self.gate = threading.Event(), threading.Event()
         self.gate.set()
 
@@ -34,8 +34,8 @@ class GatedTracker(Tracker):
 class Stream:
     """A live tracker whose images can be handed over one by one."""
 
-    def __init__(self, model: SAM2, frame: Frames, **options: object) -> None:
-        self.tracker = GatedTracker(model)
+    def __init__(self, model: SAM2, frame: Frames, max_objects: int = 16, **options: object) -> None:
+        self.tracker = GatedTracker(model, max_objects)
         self.live = LiveTracker(self.tracker, **options)  # type: ignore[arg-type]
         self.frame = frame
         self.results: list[LiveResult] = []
@@ -49,10 +49,12 @@ class Stream:
 
     def show(self, index: int, image: NDArray[np.uint8] | None = None) -> LiveResult:
         """Hand over frame `index`, or another image in its place, and wait for its result."""
-        known = len(self.results)
-        self.live.submit(self.frame(index) if image is None else image, (index + 1) * PERIOD)
+        known, stamp = len(self.results), (index + 1) * PERIOD
+        self.live.submit(self.frame(index) if image is None else image, stamp)
         with self._arrived:
-            assert self._arrived.wait_for(lambda: len(self.results) > known, PATIENCE)
+            assert self._arrived.wait_for(
+                lambda: any(result.stamp == stamp for result in self.results[known:]), PATIENCE
+            )
         return self.results[-1]
 
     def hold_up(self, *indices: int) -> None:

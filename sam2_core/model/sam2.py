@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..configs import EfficientNetConfig, SAM2Config
+from .clicks import said_by_clicks
 from .efficientnet import EfficientNetLite
 from .hiera import Hiera
 from .layers import MLP, to_map, to_tokens
@@ -25,12 +26,6 @@ from .prompt_encoder import BACKGROUND, OBJECT, PADDING, PromptEncoder
 
 ABSENT_LOGIT = -1024.0
 """Mask logit everywhere, where a gating model says that the object is not in the image."""
-
-FAR_FROM_CLICK = 0.4
-"""What is farther from every click on the object than this share of the image's width is background."""
-
-CLICKED_RADIUS = 3.0
-"""How much around a click on the object belongs to it for sure, in pixels of the low-resolution mask."""
 
 MASK_SCALE, MASK_BIAS = 20.0, -10.0
 """A mask in 0..1 becomes logits, or the memory encoder's input, as `20 m - 10` (SAM 2's constants)."""
@@ -227,21 +222,7 @@ class SAM2(nn.Module):
 
         Returns: (B, C, h, w).
         """
-        height, width = self.config.grid
-        rows = torch.arange(height, device=points.device).repeat_interleave(width)
-        columns = torch.arange(width, device=points.device).repeat(height)
-        cells = torch.stack((columns, rows), dim=1)  # (h w, 2) as x, y
-        clicked = (points * width / self.config.image_size).floor()
-        distance = (cells - clicked[:, :, None]).norm(dim=-1)  # (B, P, h w)
-        on_object = (labels == OBJECT)[..., None]
-        far = (distance.masked_fill(~on_object, torch.inf) > FAR_FROM_CLICK * width).all(1)
-        visible = (distance == 0).any(1) | far
-
-        places = torch.arange(4 * width, device=points.device) + 0.5
-        offset = places - points[..., None] * 4 * width / self.config.image_size  # (B, P, 2, 4 w)
-        near = offset[:, :, 1, :, None] ** 2 + offset[:, :, 0, None, :] ** 2 < CLICKED_RADIUS**2
-        marked = (near & on_object[..., None]).any(1, keepdim=True)
-        logits = torch.where(marked, 1.0, -1.0)
+        visible, logits = said_by_clicks(points, labels, self.config.grid, self.config.image_size)
         memory = self.encode_memory(vision, logits, logits.new_ones(len(points), 1), binarise=True)
         appearance = vision.appearance
         if appearance is not None:

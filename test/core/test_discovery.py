@@ -5,50 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from live_stream import PATIENCE, Frames, Stream
 from scene import filled, overlap, red_box
 
-from sam2_core import LiveResult, LiveTracker, Prompt, PromptError, Tracker, Worker
+from sam2_core import Prompt, PromptError, Tracker, Worker
 from sam2_core.discovery import DUPLICATE_IOU, Found, Search, discover, mask_iou
 from sam2_core.model import SAM2
-
-Frames = Callable[[int], NDArray[np.uint8]]
-PERIOD = 100_000_000  # ns between the images' stamps
-PATIENCE = 60.0  # s, only so that a hanging test ends
-
-
-class Stream:
-    """A live tracker whose images are handed over one by one."""
-
-    def __init__(
-        self, model: SAM2, frame: Frames, worker: Worker | None = None, max_objects: int = 16
-    ) -> None:
-        self.live = LiveTracker(Tracker(model, max_objects=max_objects), worker=worker)
-        self.results: list[LiveResult] = []
-        self._frame = frame
-        self._arrived = threading.Condition()
-        self.live.on_result(self._keep)
-
-    def _keep(self, result: LiveResult) -> None:
-        with self._arrived:
-            self.results.append(result)
-            self._arrived.notify_all()
-
-    def show(self, index: int) -> LiveResult:
-        known = len(self.results)
-        self.live.submit(self._frame(index), (index + 1) * PERIOD)
-        with self._arrived:
-            stamp = (index + 1) * PERIOD
-            assert self._arrived.wait_for(
-                lambda: any(result.stamp == stamp for result in self.results[known:]), PATIENCE
-            )
-        return self.results[-1]
 
 
 @pytest.fixture
@@ -146,7 +113,7 @@ def test_the_stream_goes_on_meanwhile_and_found_objects_catch_up(stream: Stream)
 
 def test_another_camera_waits_for_one_piece_at_most(small_nano: SAM2, frame: Frames) -> None:
     worker = Worker()
-    searching, other = (Stream(small_nano, frame, worker) for _ in range(2))
+    searching, other = (Stream(small_nano, frame, worker=worker) for _ in range(2))
     searching.show(0)
     pending = searching.live.discover()
     shown = 0
