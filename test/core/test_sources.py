@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from rtsp_camera import rtsp_camera
 
 from sam2_core.sources import CaptureSource, SourceError, open_source
 
@@ -90,6 +91,17 @@ def test_a_live_source_skips_to_the_newest_image(tmp_path: Path) -> None:
         time.sleep(0.2)  # far longer than reading the rest takes
     assert source.total is None
     assert len(seen) <= 3
+    assert seen[-1] == 29
+
+
+def test_a_network_camera_is_read_as_it_comes() -> None:
+    pictures = [np.full((48, 64, 3), 8 * index, np.uint8) for index in range(30)]
+    with rtsp_camera(pictures, period=0.04) as address:
+        source = open_source(address)
+        seen = brightness(source)
+        source.close()
+    assert source.total is None
+    assert seen == sorted(set(seen)) and len(seen) > 5  # the first few go by while the format is found out
     assert seen[-1] == 29
 
 
