@@ -21,6 +21,9 @@ Box = tuple[float, float, float, float]
 BACKGROUND_OBJECTS = 3
 """The numbers 1 to this one are those of the background's own objects; pasted ones follow."""
 
+TURNING_ZOOM = 2.0
+"""A camera that turns away must see less than the whole picture."""
+
 SMALLEST_START = 0.003
 """An object must cover this share of frame 0 to be followed."""
 
@@ -54,7 +57,7 @@ class ClipSettings:
         moving: Share of pasted objects that come from labelled video and move as they do there.
         extra: Chances of a second, third and fourth pasted object.
         copy: Chance that a further object is a copy of the one before.
-        absence: Chance that an object goes away for some frames.
+        absence: Chance that an object goes away for some frames, of the background's and of the pasted ones.
     """
 
     frames: int
@@ -65,8 +68,8 @@ class ClipSettings:
     video: float = 0.25
     moving: float = 0.2
     extra: tuple[float, ...] = (0.6, 0.35, 0.15)
-    copy: float = 0.3
-    absence: float = 0.3
+    copy: float = 0.4
+    absence: float = 0.35
 
 
 @dataclass
@@ -106,12 +109,44 @@ def _cut_out(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def _frame_steps(rng: np.random.Generator, frames: int) -> np.ndarray:
     """Which steps of a longer walk the frames show: random gaps, as a slow tracker would see them."""
-    most = rng.choice([1, 2, 4], p=[0.5, 0.3, 0.2])
+    most = rng.choice([1, 2, 4, 8], p=[0.4, 0.3, 0.2, 0.1])
     return np.concatenate([[0], np.cumsum(rng.integers(1, most + 1, frames - 1))])
 
 
 def _sampled(path: Path, steps: np.ndarray) -> Path:
     return Path(path.position[steps], path.linear[steps], path.bend[steps])
+
+
+def _share_away(t: int, first: int, last: int) -> float:
+    """How far something has gone, 0 to 1, that is away in the frames from `first` until before `last`."""
+    return {0: 1.0, 1: 0.45}.get(max(first - t, t - last + 1, 0), 0.0)
+
+
+def _turn(
+    rng: np.random.Generator, masks: list[np.ndarray], first: int, last: int, zoom: float
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Where in the picture a camera looks at the objects at first, and in which corner it then sees none.
+
+    Args:
+        rng: Source of randomness.
+        masks: uint8 (S, S), objects of every frame.
+        first: First frame in which none is to be in sight.
+        last: First frame after that.
+        zoom: The camera sees 1 / zoom of the picture's width.
+
+    Returns: Two places in 0 to 1, (x, y); None if there is no such corner, or no object in the first frame.
+    """
+    if not masks[0].any():
+        return None
+    size, half = len(masks[0]), 0.5 / zoom
+    x_min, y_min, x_max, y_max = _extent(masks[0])
+    towards = np.array([(x_min + x_max) / 2, (y_min + y_max) / 2]).clip(half, 1 - half)
+    for corner in rng.permutation(4):
+        x, y = away = np.where([corner % 2, corner // 2], 1 - half, half)
+        rows, columns = (slice(int((c - half) * size), int((c + half) * size) + 1) for c in (y, x))
+        if not any(mask[rows, columns].any() for mask in masks[first:last]):
+            return towards, away
+    return None
 
 
 class ClipMaker:
@@ -141,11 +176,13 @@ class ClipMaker:
         pace = float(rng.choice([0.3, 0.8, 1.5, 2.6], p=[0.15, 0.35, 0.35, 0.15]))
         labelled = bool(self.store.labelled_videos) and rng.random() < settings.labelled
         whole = not labelled and rng.random() < settings.whole
+        away = (labelled or whole) and settings.frames > 3 and rng.random() < settings.absence
+        turned = away and rng.random() < 0.75
         if labelled:
-            frames, labels = self._film(rng, steps, pace)
+            frames, labels = self._film(rng, steps, pace, turned)
         else:
-            frames, labels = self._background(rng, steps, pace, whole)
-        if (labelled or whole) and settings.frames > 3 and rng.random() < 0.5 * settings.absence:
+            frames, labels = self._background(rng, steps, pace, whole, turned)
+        if away and not turned:
             self._cut_away(rng, frames, labels)
         sprites = self._sprites(rng, steps, pace, labelled or whole)
         order = rng.permutation(len(sprites))
@@ -159,13 +196,13 @@ class ClipMaker:
         return Clip(film(rng, frames), labels, objects)
 
     def _background(
-        self, rng: np.random.Generator, steps: np.ndarray, pace: float, whole: bool
+        self, rng: np.random.Generator, steps: np.ndarray, pace: float, whole: bool, turned: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         """Frames and labels of what lies behind the pasted objects; its own objects are numbered from 1."""
         store = self.store
         if not whole and store.videos and rng.random() < self.settings.video:
             pictures = [store.frame(n) for n in self._numbers(rng, store.videos, steps)]
-            return self._move(rng, steps, pictures, None, CAMERA_PACE.times(0.15 * pace), tilt=0.0)
+            return self._move(rng, steps, pictures, None, CAMERA_PACE.times(0.15 * pace), 0.0)
         scene = whole and rng.random() < self.settings.scenes
         position = store.draw_scene(rng) if scene else store.draw(rng)
         pictures = [store.image(position)] * len(steps)
@@ -175,16 +212,16 @@ class ClipMaker:
         elif whole:
             masks = [store.object_mask(position, rng)] * len(steps)
         camera = OBJECT_PACE.times(0.8 * pace) if whole else CAMERA_PACE.times(pace)
-        return self._move(rng, steps, pictures, masks, camera, tilt=0.06)
+        return self._move(rng, steps, pictures, masks, camera, 0.06, turned)
 
     def _film(
-        self, rng: np.random.Generator, steps: np.ndarray, pace: float
+        self, rng: np.random.Generator, steps: np.ndarray, pace: float, turned: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         """Frames and labels of a labelled video; its object has the number 1."""
         numbers = self._numbers(rng, self.store.labelled_videos, steps)
         pictures = [self.store.frame(n) for n in numbers]
         masks = [self.store.frame_labels(n) for n in numbers]
-        return self._move(rng, steps, pictures, masks, CAMERA_PACE.times(0.4 * pace), tilt=0.04)
+        return self._move(rng, steps, pictures, masks, CAMERA_PACE.times(0.4 * pace), 0.04, turned)
 
     def _numbers(self, rng: np.random.Generator, videos: list[Video], steps: np.ndarray) -> list[int]:
         """Which frames of a video drawn at random are shown, forwards or backwards."""
@@ -201,23 +238,35 @@ class ClipMaker:
         masks: list[np.ndarray] | None,
         camera: Pace,
         tilt: float,
+        turned: bool = False,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Film pictures and masks of the size of the store with a camera of its own motion."""
+        """Film pictures and masks of the size of the store with a camera of its own motion.
+
+        If `turned`, it looks away from the objects for some frames, where the picture has room for that.
+        """
         size, count = self.settings.size, len(steps)
         labels = np.zeros((count, size, size), np.uint8)
         frames = np.empty((count, size, size, 3), np.uint8)
+        if rng.random() < 0.5:
+            pictures = [np.ascontiguousarray(picture[:, ::-1]) for picture in pictures]
+            masks = masks and [np.ascontiguousarray(mask[:, ::-1]) for mask in masks]
         zoom = float(np.exp(rng.uniform(0.0, 0.35)))
+        first, last = self._away(rng) if turned else (count, count)
+        turn = _turn(rng, masks, first, last, TURNING_ZOOM * zoom) if turned and masks else None
+        if turn is not None:
+            zoom *= TURNING_ZOOM
         path = _sampled(random_path(rng, int(steps[-1]) + 1, camera, (0.5, 0.5), zoom, tilt), steps)
-        mirror = slice(None, None, -1 if rng.random() < 0.5 else 1)
+        if turn is not None:
+            for t in range(count):
+                centre = turn[0] + _share_away(t, first, last) * (turn[1] - turn[0])
+                path.position[t] -= path.linear[t] @ (centre - 0.5)
         for t, picture in enumerate(pictures):
             patch = frame_patch(path, t, (0, 0, 1, 1), self.store.size, size, whole=True)
             maps = patch.map_x, patch.map_y
             border = cv2.BORDER_REFLECT_101
-            picture = np.ascontiguousarray(picture[:, mirror])
             frames[t] = cv2.remap(picture, *maps, cv2.INTER_LINEAR, borderMode=border)
             if masks is not None:
-                mask = np.ascontiguousarray(masks[t][:, mirror])
-                labels[t] = cv2.remap(mask, *maps, cv2.INTER_NEAREST, borderMode=border)
+                labels[t] = cv2.remap(masks[t], *maps, cv2.INTER_NEAREST, borderMode=border)
         return frames, labels
 
     def _cut_away(self, rng: np.random.Generator, frames: np.ndarray, labels: np.ndarray) -> None:
@@ -301,8 +350,7 @@ class ClipMaker:
             out = rng.normal(0, 1, 2)
             out = out / np.abs(out).max() * rng.uniform(0.9, 1.3)
             for t in range(len(sprite.path.position)):
-                away = max(first - t, t - last + 1, 0)
-                sprite.path.position[t] += out * {0: 1.0, 1: 0.45}.get(away, 0.0)
+                sprite.path.position[t] += _share_away(t, first, last) * out
         else:
             sprite.hidden = set(range(first, last))
 

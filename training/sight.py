@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -43,13 +44,15 @@ class Seen:
         clip: its number.
         there: the object is to be seen.
         iou: of the mask.
-        evidence: presence times predicted IoU.
+        score: predicted IoU.
+        presence: chance that the object is to be seen.
     """
 
     clip: int
     there: bool
     iou: float
-    evidence: float
+    score: float
+    presence: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -69,20 +72,34 @@ class Trial:
     iou: float
 
 
-def watch(tracker: Tracker, maker: ClipMaker, clip_number: int) -> list[Seen]:
-    """Tracks the first object of a clip; the frame that shows it is left out."""
-    clip = maker.make(FIRST_SEED + clip_number)
-    number, kind = clip.objects[0], ("mask", "box")[clip_number % 2]
+def watch(
+    tracker: Tracker, frames: Sequence[np.ndarray], masks: Sequence[np.ndarray], kind: str, clip: int = 0
+) -> list[Seen]:
+    """Tracks an object that is shown in the first frame, which is left out of what comes back.
+
+    Args:
+        tracker: follows nothing else afterwards.
+        frames: uint8 RGB (H, W, 3) each.
+        masks: bool (H, W) each: where the object is.
+        kind: prompt, see `sam2_core.evaluation.make_prompt`.
+        clip: number, for what comes back.
+    """
     tracker.reset()
     seen = []
-    for t, (frame, labels) in enumerate(zip(clip.frames, clip.labels, strict=True)):
-        truth = labels == number
-        [track] = tracker.step(frame, [make_prompt(number, truth, kind)] if t == 0 else [])
+    for t, (frame, truth) in enumerate(zip(frames, masks, strict=True)):
+        [track] = tracker.step(frame, [make_prompt(1, truth, kind)] if t == 0 else [])
         union = np.count_nonzero(track.mask | truth)
         iou = np.count_nonzero(track.mask & truth) / union if union else 1.0
         if t:
-            seen.append(Seen(clip_number, bool(truth.any()), iou, track.presence * track.score))
+            seen.append(Seen(clip, bool(truth.any()), iou, track.score, track.presence))
     return seen
+
+
+def watch_clip(tracker: Tracker, maker: ClipMaker, number: int) -> list[Seen]:
+    """Tracks the first object of a made clip, from its mask or its box."""
+    clip = maker.make(FIRST_SEED + number)
+    kind = ("mask", "box")[number % 2]
+    return watch(tracker, list(clip.frames), list(clip.labels == clip.objects[0]), kind, number)
 
 
 def attempt(sight: SightConfig, frames: list[Seen]) -> Trial:
@@ -91,7 +108,7 @@ def attempt(sight: SightConfig, frames: list[Seen]) -> Trial:
     for _, clip in groupby(frames, key=lambda frame: frame.clip):
         in_sight = True
         for frame in clip:
-            in_sight = sight.holds(frame.evidence, in_sight)
+            in_sight = sight.holds(frame.score * frame.presence, in_sight)
             if not frame.there:
                 shown.append(in_sight)
                 ious.append(float(not in_sight))
@@ -126,7 +143,7 @@ def main() -> None:
         PhotoStore(arguments.data, "validation"), ClipSettings(FRAMES, arguments.size, absence=1.0)
     )
     tracker = Tracker(model)
-    frames = [seen for number in range(arguments.clips) for seen in watch(tracker, maker, number)]
+    frames = [seen for number in range(arguments.clips) for seen in watch_clip(tracker, maker, number)]
     trials = [attempt(SightConfig(lost, lost + more), frames) for lost in LOST for more in FOUND]
     print("lost  found  masks while away  right masks hidden  mean IoU")
     for trial in trials:

@@ -12,7 +12,7 @@ from sam2_core.configs import MODELS, SightConfig
 from sam2_core.model import SAM2
 from training.clips import ClipMaker, ClipSettings
 from training.photos import PhotoStore
-from training.sight import Seen, attempt, best, watch
+from training.sight import Seen, attempt, best, watch_clip
 
 FRAMES = [
     *(Seen(0, True, 0.8, evidence) for evidence in (0.6, 0.25, 0.6)),
@@ -39,7 +39,7 @@ def test_thresholds_that_hide_what_was_right_are_not_taken() -> None:
 def test_clips_are_watched_as_they_are_online(prepared: Path) -> None:
     tiny = SAM2(replace(MODELS["sam2_nano"], image_size=64)).requires_grad_(False).eval()
     maker = ClipMaker(PhotoStore(prepared, "validation"), ClipSettings(4, 64, absence=1.0))
-    seen = [one for number in range(4) for one in watch(Tracker(tiny), maker, number)]
+    seen = [one for number in range(4) for one in watch_clip(Tracker(tiny), maker, number)]
     assert [one.clip for one in seen] == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
-    assert all(0 <= one.evidence <= 1 and 0 <= one.iou <= 1 for one in seen)
+    assert all(0 <= one.score * one.presence <= 1 and 0 <= one.iou <= 1 for one in seen)
     assert not all(one.there for one in seen)
