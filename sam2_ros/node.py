@@ -190,4 +190,5 @@ def memory_config(own: MemoryConfig, settings: TrackerSettings) -> MemoryConfig:
     """The model's own memory settings with those that the parameters name in their place."""
     names = ("prompted_frames", "memory_frames", "object_pointers")
     given = {name: getattr(settings, name) for name in names if getattr(settings, name)}
-    return dataclasses.replace(own, policy=settings.memory_policy, **given)
+    policy = own.policy if settings.memory_policy == "auto" else settings.memory_policy
+    return dataclasses.replace(own, policy=policy, **given)

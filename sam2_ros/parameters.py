@@ -102,7 +102,7 @@ def _models() -> Sequence[str]:
 def _policies() -> Sequence[str]:
     from sam2_core.memory_policies import POLICIES
 
-    return list(POLICIES)
+    return ["auto", *POLICIES]
 
 
 def _check_image_size(size: int) -> str | None:
@@ -189,7 +189,9 @@ class TrackerSettings:
         maximum=64,
     )
     memory_policy: str = parameter(
-        "fifo", "Rule that chooses what the memory keeps: fifo is SAM 2's own.", choices=_policies
+        "auto",
+        "Rule that chooses what the memory keeps: auto is the model's own, fifo SAM 2's.",
+        choices=_policies,
     )
     history_seconds: float = parameter(
         2.0,

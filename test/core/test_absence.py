@@ -63,15 +63,17 @@ def test_an_object_that_was_away_comes_back_under_its_id(
     seen = [absence.apply(i, *pair) for i, pair in enumerate(zip(street, untouched, strict=True))]
     tracks = follow(nano, [image for image, _ in seen], Prompt(7, box=CYCLIST))
     assert {track.object_id for track in tracks} == {7}
+    x_min, y_min, x_max, y_max = CYCLIST
+    # what he was said to be: masks differ in how much of leg and bicycle they take
+    part = np.s_[y_min:y_max, x_min:x_max]
     overlaps = [
-        (track.mask & truth).sum() / (track.mask | truth).sum()
+        (track.mask & truth)[part].sum() / (track.mask | truth)[part].sum()
         for track, (_, truth) in zip(tracks[BACK], seen[BACK], strict=True)
     ]
-    assert min(overlaps) > 0.7
+    assert min(overlaps) > 0.8
     there, away = tracks[1 : AWAY.start - 4], tracks[AWAY.start : AWAY.stop]
     assert np.mean([t.presence for t in away]) < np.mean([t.presence for t in there])
-    if kind != "occluder":  # what stands before the cyclist is sometimes taken for him
-        assert sum(track.visible for track in away) <= 1
+    assert sum(track.visible for track in away) <= 1
     for track in tracks:
         assert track.visible == bool(track.mask.any()) == (track.box is not None)
 

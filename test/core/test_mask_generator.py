@@ -78,9 +78,11 @@ def test_masks_without_pixels_are_no_duplicates_of_one_another(nano: SAM2) -> No
 
 
 def test_the_embedded_model_finds_the_things_of_a_photo_with_its_own_settings(nano: SAM2) -> None:
-    found = MaskGenerator.for_model(nano, points_per_side=8).generate(coffee())
+    found = MaskGenerator.for_model(nano).generate(coffee())
     cup = max(found, key=lambda record: record["predicted_iou"])
-    assert np.abs(np.subtract(cup["bbox"], CUP)).max() < 30
+    x, y, width, height = CUP
+    there = cup["segmentation"][y : y + height, x : x + width].sum()
+    assert there > 0.9 * cup["area"] and there > 0.6 * width * height
     assert len(found) > 1
     assert min(record["predicted_iou"] for record in found) > nano.config.everything.pred_iou_thresh
     grid = [np.array([[0.5, 0.5]])]
