@@ -35,6 +35,7 @@ def rtsp_camera(pictures: Iterable[NDArray[np.uint8]], period: float) -> Iterato
     try:
         yield f"rtsp://127.0.0.1:{listener.getsockname()[1]}/camera"
     finally:
+        listener.shutdown(socket.SHUT_RDWR)  # closing alone would not wake who waits for a client
         listener.close()
         thread.join()
 
