@@ -74,7 +74,7 @@ def test_once_it_is_full_an_object_holds_the_same_whatever_happened_before(tiny:
     held = set()
     for images in (5, 60):
         rng = np.random.default_rng(0)
-        tracker = Tracker(tiny)
+        tracker = Tracker(tiny, replace(tiny.config.memory, policy="fifo"))  # others keep what seems worth it
         for index, prompts in enumerate(pattern(rng, tracker, images)):
             tracker.step(frame(index % 8), prompts)
         for index in range(4):  # as many corrections as prompted images are kept
