@@ -88,7 +88,8 @@ class Ours:
 
     def prepare(self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Sequence[float]]) -> None:
         self.images = images
-        self.tracker = Tracker(self.model)
+        # the other policies leave out what does not seem worth keeping: a full memory is what is timed
+        self.tracker = Tracker(self.model, replace(self.model.config.memory, policy="fifo"))
         self.tracker.step(images[0], [Prompt(number, box=box) for number, box in enumerate(boxes, 1)])
         self.tracker.step(images[1])
         # what the second image left stands for what the images up to the first measured one would have left
