@@ -193,7 +193,7 @@ _TRUNKS = {
 }
 
 _NANO = SAM2Config(
-    image_size=320,
+    image_size=384,
     trunk=EfficientNetConfig(),
     channels=128,
     memory_slots=4,
@@ -210,7 +210,7 @@ _NANO = SAM2Config(
     stable_single_mask=False,
     smallest_piece=0.25,
     sight=SightConfig(lost=0.2, found=0.4),
-    memory=MemoryConfig(prompted_frames=4, memory_frames=3, object_pointers=4, policy="distractor"),
+    memory=MemoryConfig(prompted_frames=4, memory_frames=1, object_pointers=4, policy="distractor"),
     everything=EverythingConfig(
         points_per_side=16, pred_iou_thresh=0.5, stability_score_thresh=0.7, multimask_output=False
     ),

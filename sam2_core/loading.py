@@ -11,9 +11,16 @@ from .checkpoints import load_weights, require_checkpoint
 from .configs import MODELS, EfficientNetConfig
 from .model import SAM2
 
+PRECISIONS = ("auto", "float32", "bfloat16")
+"""What `load_model` accepts as precision."""
+
 
 def load_model(
-    name: str, checkpoint: str | Path | None = None, device: str = "auto", image_size: int | None = None
+    name: str,
+    checkpoint: str | Path | None = None,
+    device: str = "auto",
+    image_size: int | None = None,
+    precision: str = "auto",
 ) -> SAM2:
     """Build a model and load its weights.
 
@@ -24,22 +31,55 @@ def load_model(
         device: `cpu`, `cuda`, `cuda:1`, `mps`, ...; `auto` takes the accelerator there is, else the CPU.
         image_size: side of the model's square input in pixels, a multiple of 32; None: the model's own.
             Smaller is faster and coarser.
+        precision: numbers in which images and memories are encoded and looked up, see
+            `SAM2.use_precision`: `float32`, or `bfloat16`, which is faster where the processor computes in
+            it; `auto`: bfloat16 for sam2_nano on such a CPU, else float32, for the original's numbers.
 
-    Returns: the model in evaluation mode, in float32.
+    Returns: the model in evaluation mode.
 
     Raises:
-        ValueError: the name, device or image size is not one that there is.
+        ValueError: the name, device, image size or precision is not one that there is.
         CheckpointError: the weights are missing, damaged or those of another model.
     """
     if name not in MODELS:
         raise ValueError(f"model {name!r} is unknown: choose from {', '.join(MODELS)}")
     config = MODELS[name] if image_size is None else replace(MODELS[name], image_size=image_size)
-    chosen = choose_device(device)
     model = SAM2(config)
     load_weights(model, require_checkpoint(name, checkpoint), name)
-    if isinstance(config.trunk, EfficientNetConfig):  # the layout in which depthwise convolutions are fastest
+    return make_ready(model, device, precision)
+
+
+def make_ready(model: SAM2, device: str = "auto", precision: str = "auto") -> SAM2:
+    """Put a model that has its weights where it is to run, in evaluation mode; see `load_model`.
+
+    Raises:
+        ValueError: the device or precision is not one that there is.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision {precision!r} is unknown: choose from {', '.join(PRECISIONS)}")
+    chosen = choose_device(device)
+    if isinstance(model.config.trunk, EfficientNetConfig):
+        # the layout in which depthwise convolutions are fastest
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if precision == "auto" and chosen.type == "cpu" and computes_in_bfloat16():
+            precision = "bfloat16"
+    if precision == "bfloat16":
+        model.use_precision(torch.bfloat16)
     return model.to(chosen).requires_grad_(False).eval()
+
+
+def precision_name(model: SAM2) -> str:
+    """A model's precision as `load_model` calls it."""
+    return str(model.precision).removeprefix("torch.")
+
+
+def computes_in_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 numbers in hardware (AVX-512 BF16 or AMX).
+
+    Before PyTorch 2.10, which does not tell, it is taken not to.
+    """
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def choose_device(device: str) -> torch.device:

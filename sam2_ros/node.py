@@ -53,6 +53,7 @@ def _load(settings: TrackerSettings) -> SAM2:
         checkpoint=settings.checkpoint or None,
         device=settings.device,
         image_size=settings.image_size or None,
+        precision=settings.precision,
     )
     if settings.compile:
         try:

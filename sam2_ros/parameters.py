@@ -105,6 +105,12 @@ def _policies() -> Sequence[str]:
     return ["auto", *POLICIES]
 
 
+def _precisions() -> Sequence[str]:
+    from sam2_core.loading import PRECISIONS
+
+    return PRECISIONS
+
+
 def _check_image_size(size: int) -> str | None:
     if size == 0 or (size >= 64 and size % 32 == 0):
         return None
@@ -158,6 +164,12 @@ class TrackerSettings:
         minimum=0,
         maximum=4096,
         check=_check_image_size,
+    )
+    precision: str = parameter(
+        "auto",
+        "Numbers that the model computes in: float32, bfloat16 (faster where the processor has it), "
+        "auto: bfloat16 for sam2_nano on such a CPU, else float32.",
+        choices=_precisions,
     )
     cameras: tuple[str, ...] = parameter(
         ("camera",),

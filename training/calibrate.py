@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from sam2_core import Tracker
 from sam2_core.evaluation import PROMPTS
 from training.photos import PhotoStore
-from training.sight import Seen, watch
+from training.recipe import OWN_SIZE
+from training.sight import Seen, never_out_of_sight, watch
 from training.state import Weights, build_model, read_weights, write_weights
 
 HEAD = "sam_mask_decoder.iou_prediction_head.layers.2"
@@ -30,7 +31,7 @@ PULL = 0.01
 
 def watch_videos(weights: Weights, store: PhotoStore, size: int) -> list[Seen]:
     """Tracks the object of every labelled video of a split from end to end, once per kind of prompt."""
-    tracker = Tracker(build_model(size, weights).requires_grad_(False).eval())
+    tracker = Tracker(never_out_of_sight(build_model(size, weights).requires_grad_(False).eval()))
     seen = []
     for clip, video in enumerate(store.labelled_videos):
         numbers = range(video.start, video.end)
@@ -88,7 +89,7 @@ def main() -> None:
     parser.add_argument("output", type=Path, help="receives the weights in half precision")
     data = os.environ.get("SAM2_TRAINING_DATA")
     parser.add_argument("--data", type=Path, default=data, required=not data)
-    parser.add_argument("--size", type=int, default=320)
+    parser.add_argument("--size", type=int, default=OWN_SIZE)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from sam2_core.configs import MODELS
 from training.batches import BatchSettings
+
+OWN_SIZE = MODELS["sam2_nano"].image_size
+"""The size that training ends with is the one that the model is used at."""
 
 
 @dataclass(frozen=True)
@@ -65,16 +69,16 @@ STAGES = (
     Stage("long", BatchSettings(clips=2, frames=5, size=256), 4000, 3e-4, 0.6e-4, answers=ANSWERS),
     Stage(
         "finish",
-        BatchSettings(clips=2, frames=5, size=320),
+        BatchSettings(clips=2, frames=5, size=OWN_SIZE),
         1200,
-        rate=1e-4,
-        trunk_rate=0.2e-4,
-        answers=replace(ANSWERS, clips=3, size=320),
+        rate=2e-4,
+        trunk_rate=0.4e-4,
+        answers=replace(ANSWERS, clips=2, size=OWN_SIZE),
     ),
     # answering prompts, on single frames; what tracks stays as it is
     Stage(
         "prompts",
-        replace(ANSWERS, size=320),
+        replace(ANSWERS, size=OWN_SIZE),
         600,
         rate=1e-3,
         only=("sam_prompt_encoder.mask_downscaling", "sam_prompt_encoder.point_embeddings"),

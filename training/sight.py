@@ -21,8 +21,10 @@ import torch
 from sam2_core import Tracker
 from sam2_core.configs import SightConfig
 from sam2_core.evaluation import make_prompt
+from sam2_core.model import SAM2
 from training.clips import ClipMaker, ClipSettings
 from training.photos import PhotoStore
+from training.recipe import OWN_SIZE
 from training.state import build_model, read_weights
 
 FRAMES = 16
@@ -70,6 +72,12 @@ class Trial:
     shown: float
     hidden: float
     iou: float
+
+
+def never_out_of_sight(model: SAM2) -> SAM2:
+    """The same model without thresholds: what is to be fitted to what it says must not depend on them."""
+    model.config = replace(model.config, sight=SightConfig())
+    return model
 
 
 def watch(
@@ -133,12 +141,11 @@ def main() -> None:
     data = os.environ.get("SAM2_TRAINING_DATA")
     parser.add_argument("--data", type=Path, default=data, required=not data)
     parser.add_argument("--clips", type=int, default=60)
-    parser.add_argument("--size", type=int, default=320)
+    parser.add_argument("--size", type=int, default=OWN_SIZE)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    model = build_model(arguments.size, read_weights(arguments.weights)).eval()
-    model.config = replace(model.config, sight=SightConfig())  # what is to be chosen must not interfere
+    model = never_out_of_sight(build_model(arguments.size, read_weights(arguments.weights)).eval())
     maker = ClipMaker(
         PhotoStore(arguments.data, "validation"), ClipSettings(FRAMES, arguments.size, absence=1.0)
     )

@@ -18,13 +18,14 @@ import torch
 from training.batches import BatchSettings, make_batch
 from training.clips import ClipMaker, ClipSettings
 from training.photos import PhotoStore
+from training.recipe import OWN_SIZE
 from training.rollout import encode_clips, roll_out
 from training.state import Weights, build_model, read_weights
 
 
 @torch.no_grad()
 def validate(
-    weights: Weights, data: Path, batches: int, size: int = 320, frames: int = 8
+    weights: Weights, data: Path, batches: int, size: int = OWN_SIZE, frames: int = 8
 ) -> dict[str, dict[str, float]]:
     """Mean figures per prompt kind over fixed held-out clips.
 
@@ -76,7 +77,7 @@ def main() -> None:
     data = os.environ.get("SAM2_TRAINING_DATA")
     parser.add_argument("--data", type=Path, default=data, required=not data)
     parser.add_argument("--batches", type=int, default=12)
-    parser.add_argument("--size", type=int, default=320)
+    parser.add_argument("--size", type=int, default=OWN_SIZE)
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     figures = validate(read_weights(arguments.weights), arguments.data, arguments.batches, arguments.size)

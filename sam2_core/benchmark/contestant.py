@@ -194,7 +194,8 @@ class _Stopwatch:
     @torch.inference_mode()
     def time_trunk(self, trunk: nn.Module, size: int) -> float:
         """Seconds of a bare forward pass."""
-        image = torch.zeros(1, 3, size, size, device=self.contestant.device)
+        weight = next(trunk.parameters())
+        image = torch.zeros(1, 3, size, size, device=weight.device, dtype=weight.dtype)
         begin = self.now()
         trunk(image)
         return self.now() - begin

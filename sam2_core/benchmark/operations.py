@@ -39,9 +39,9 @@ def operations(contestant: Ours, objects: int, shape: tuple[int, int]) -> dict[s
     return counts
 
 
-def peak(device: torch.device, clock: Callable[[], float]) -> float:
-    """Operations per second of a large matrix product in float32: the best of five."""
-    a = torch.randn(PEAK_SIZE, PEAK_SIZE, device=device)
+def peak(device: torch.device, precision: torch.dtype, clock: Callable[[], float]) -> float:
+    """Operations per second of a large matrix product: the best of five."""
+    a = torch.randn(PEAK_SIZE, PEAK_SIZE, device=device, dtype=precision)
     best = math.inf
     with torch.inference_mode():
         for _ in range(6):

@@ -20,6 +20,7 @@ from ..benchmark.contestant import STAGES, Clock
 from ..benchmark.operations import operations, peak
 from ..compiling import compile_model
 from ..configs import MODELS, EfficientNetConfig
+from ..loading import precision_name
 from ..model import SAM2
 from . import absences, late_clicks
 from .common import CommandError, add_model_options, load, positive, write_json
@@ -113,7 +114,8 @@ def run(options: argparse.Namespace) -> None:
         options.model, options.image_size = name, size
         model = load(options, untrained=options.untrained)
         if not rows:
-            print(f"{_machine(model.device)}; camera {options.width} x {options.height}", file=out)
+            camera = f"camera {options.width} x {options.height}"
+            print(f"{_machine(model.device)}; {precision_name(model)}; {camera}", file=out)
         if options.compile:
             seconds = compile_model(model, everything=options.compile == "all")
             print(f"{name} at {size}: compiled in {seconds:.0f} s", file=out, flush=True)
@@ -127,7 +129,8 @@ def run(options: argparse.Namespace) -> None:
     process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(f"peak memory of the whole process {process / 2**20:.0f} MiB", file=out)
     if options.json is not None:
-        figures = {"machine": _machine(model.device), "rows": [asdict(row) for row in rows]}
+        measured = [asdict(row) for row in rows]
+        figures = {"machine": _machine(model.device), "precision": precision_name(model), "rows": measured}
         if str(options.json) == "-":
             print(json.dumps(figures))
         else:
@@ -196,7 +199,7 @@ def _ratios(ours: Timing, original: Timing) -> str:
 def _operations(model: SAM2, timing: Timing, options: argparse.Namespace) -> str:
     """Arithmetic by stage, its speed, and the share of the machine's best."""
     counts = operations(Ours(model), timing.objects, (options.height, options.width))
-    best = peak(model.device, _clock(options))
+    best = peak(model.device, model.precision, _clock(options))
     parts = []
     for name in STAGES:
         speed = counts[name] / (timing.stages[name] / 1000)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..configs import MODELS, MemoryConfig
 from ..datasets import VideoSequence, find_sequences
 from ..evaluation import PROMPTS
-from ..loading import choose_device, load_model
+from ..loading import PRECISIONS, load_model, make_ready
 from ..memory_policies import POLICIES
 from ..model import SAM2
 
@@ -48,6 +48,9 @@ def add_model_options(parser: argparse.ArgumentParser, everyone: bool = False) -
         help="side of the model's square input, pixels; default: its own",
     )
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps; default: %(default)s")
+    group.add_argument(
+        "--precision", default="auto", choices=PRECISIONS, help="numbers computed in; default: %(default)s"
+    )
     group.add_argument("--threads", type=positive, metavar="N", help="CPU threads; default: PyTorch's choice")
 
 
@@ -134,8 +137,10 @@ def load(options: argparse.Namespace, untrained: bool = False) -> SAM2:
         if untrained:
             size = {} if options.image_size is None else {"image_size": options.image_size}
             model = SAM2(replace(MODELS[options.model], **size))
-            return model.to(choose_device(options.device)).requires_grad_(False).eval()
-        return load_model(options.model, options.checkpoint, options.device, options.image_size)
+            return make_ready(model, options.device, options.precision)
+        return load_model(
+            options.model, options.checkpoint, options.device, options.image_size, options.precision
+        )
     except ValueError as error:
         raise CommandError(str(error)) from error
 

@@ -11,6 +11,8 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .linear import convolve, pointwise
+
 # (kernel, stride, expansion, input channels, output channels) of blocks 0 to 14
 BLOCKS = (
     (3, 1, 1, 32, 16),
@@ -33,17 +35,15 @@ TAPS = (2, 4, 10, 14)  # the last block of each resolution: strides 4, 8, 16, 32
 
 
 class SameConv2d(nn.Conv2d):
-    """Convolution padded as TensorFlow's SAME does: with stride 2 the extra row and column are at the far
-    side.
+    """Convolution and ReLU6, padded as TensorFlow's SAME does: with stride 2 the extra row and column are at
+    the far side.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         kernel, stride = self.kernel_size[0], self.stride[0]
-        if stride == 1:
-            return F.conv2d(x, self.weight, self.bias, 1, kernel // 2, 1, self.groups)
         # a kernel with a zero row and column in front does the same with even padding: no copy of the map
-        weight = F.pad(self.weight, (1, 0, 1, 0))
-        return F.conv2d(x, weight, self.bias, stride, kernel // 2, 1, self.groups)
+        weight = self.weight if stride == 1 else F.pad(self.weight, (1, 0, 1, 0))
+        return convolve(x, weight, self.bias, stride, kernel // 2, self.groups, "relu6")
 
 
 class InvertedResidual(nn.Module):
@@ -59,8 +59,8 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
-        y = F.relu6(self.expand(x), inplace=True) if self.expand is not None else x
-        y = self.project(F.relu6(self.depthwise(y), inplace=True))
+        y = x if self.expand is None else pointwise(x, self.expand, activation="relu6")
+        y = pointwise(self.depthwise(y), self.project)
         return x + y if self.residual else y
 
 
@@ -75,7 +75,7 @@ class EfficientNetLite(nn.Module):
         self.blocks = nn.ModuleList(InvertedResidual(*block) for block in BLOCKS)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        x = F.relu6(self.stem(images), inplace=True)
+        x = self.stem(images)
         stages = []
         for number, block in enumerate(self.blocks):
             x = block(x)

@@ -7,37 +7,57 @@ compiler; they know no gradients. Wherever they are not to be had, the same is c
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Activation = Literal["none", "relu", "gelu"]
+Activation = Literal["none", "relu", "relu6", "gelu"]
+
+_FUSED: dict[Activation, tuple[str, list[float], str]] = {
+    "none": ("none", [], ""),
+    "relu": ("relu", [], ""),
+    "relu6": ("hardtanh", [0.0, 6.0], ""),
+    "gelu": ("gelu", [], "none"),  # "none": not the tanh approximation
+}
+"""What oneDNN's products call the activations, and their constants."""
 
 
 def has_fused(x: Tensor) -> bool:
     """Whether products of this tensor can go through oneDNN."""
     return (
-        x.device.type == "cpu"
-        and x.dtype == torch.float32
+        not torch.compiler.is_compiling()  # the compiler fuses by itself
+        and x.device.type == "cpu"
         and not torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()  # the compiler fuses by itself
         and torch.backends.mkldnn.is_available()
+        and (x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and _has_bfloat16()))
     )
+
+
+@cache
+def _has_bfloat16() -> bool:
+    """Whether oneDNN multiplies bfloat16 numbers on this CPU, be it by instructions or by converting them."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def linear(x: Tensor, layer: nn.Linear, activation: Activation = "none") -> Tensor:
     """`activation(layer(x))`; the GELU is the exact one."""
-    if has_fused(x):
-        algorithm = "none" if activation == "gelu" else ""  # not the tanh approximation
-        return torch.ops.mkldnn._linear_pointwise.default(
-            x, layer.weight, layer.bias, activation, [], algorithm
-        )
-    x = layer(x)
-    if activation == "relu":
-        return F.relu(x)
-    return F.gelu(x) if activation == "gelu" else x
+    return product(x, layer.weight, layer.bias, activation)
+
+
+def activated(x: Tensor, activation: Activation) -> Tensor:
+    """`activation(x)`; x may be overwritten."""
+    match activation:
+        case "relu":
+            return F.relu(x, inplace=True)
+        case "relu6":
+            return F.relu6(x, inplace=True)
+        case "gelu":
+            return F.gelu(x)
+        case "none":
+            return x
 
 
 def add_linear(x: Tensor, layer: nn.Linear, residual: Tensor, scale: Tensor | None = None) -> Tensor:
@@ -50,15 +70,34 @@ def add_linear(x: Tensor, layer: nn.Linear, residual: Tensor, scale: Tensor | No
     return residual + (layer(x) if scale is None else scale * layer(x))
 
 
-def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`a @ b.T + bias`: (..., K) and (M, K) -> (..., M)."""
+def product(a: Tensor, b: Tensor, bias: Tensor | None = None, activation: Activation = "none") -> Tensor:
+    """`activation(a @ b.T + bias)`: (..., K) and (M, K) -> (..., M)."""
     if has_fused(a):
-        return torch.ops.mkldnn._linear_pointwise.default(a, b, bias, "none", [], "")
-    return F.linear(a, b, bias)
+        return torch.ops.mkldnn._linear_pointwise.default(a, b, bias, *_FUSED[activation])
+    return activated(F.linear(a, b, bias), activation)
 
 
-def pointwise(x: Tensor, conv: nn.Conv2d, following: nn.Conv2d | None = None) -> Tensor:
-    """A 1x1 convolution, or two in a row as one product.
+def convolve(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    padding: int,
+    groups: int,
+    activation: Activation,
+) -> Tensor:
+    """`activation(conv2d(x, weight, bias, ...))`."""
+    if has_fused(x):
+        return torch.ops.mkldnn._convolution_pointwise.default(
+            x, weight, bias, [padding] * 2, [stride] * 2, [1, 1], groups, *_FUSED[activation]
+        )
+    return activated(F.conv2d(x, weight, bias, stride, padding, 1, groups), activation)
+
+
+def pointwise(
+    x: Tensor, conv: nn.Conv2d, following: nn.Conv2d | None = None, activation: Activation = "none"
+) -> Tensor:
+    """A 1x1 convolution, or two in a row as one product, and what follows.
 
     (B, C, H, W) -> (B, C', H, W); both fastest with the channels last in memory.
     """
@@ -67,7 +106,9 @@ def pointwise(x: Tensor, conv: nn.Conv2d, following: nn.Conv2d | None = None) ->
     if following is not None:
         then = following.weight[:, :, 0, 0]
         weight, bias = then @ weight, F.linear(bias, then, following.bias)
-    return product(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
+    if not has_fused(x):
+        return activated(F.conv2d(x, weight[:, :, None, None], bias), activation)
+    return product(x.permute(0, 2, 3, 1), weight, bias, activation).permute(0, 3, 1, 2)
 
 
 HIDDEN_AT_ONCE = 2**21

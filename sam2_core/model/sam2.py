@@ -116,13 +116,39 @@ class SAM2(nn.Module):
         """Where the weights are."""
         return self.no_mem_embed.device
 
+    @property
+    def precision(self) -> torch.dtype:
+        """In which numbers images and memories are encoded and looked up, see `use_precision`."""
+        return next(self.image_encoder.parameters()).dtype
+
+    def use_precision(self, precision: torch.dtype) -> None:
+        """Let image encoder, memory attention and memory encoder, the costly parts, compute in such numbers.
+
+        What goes into them and comes out, and all else, stays float32: masks are decoded from it, and
+        memories are kept in it.
+
+        Args:
+            precision: `torch.bfloat16` is twice as fast in large products on processors that have it, and
+                rounds to 3 digits; `torch.float32`.
+        """
+        costly = (
+            self.image_encoder,
+            self.memory_attention,
+            self.memory_encoder,
+            *self.sam_mask_decoder.high_resolution_convs,
+        )
+        for part in costly:
+            for parameter in part.parameters():  # not the buffers: angles need their digits
+                parameter.data = parameter.data.to(precision)
+
     def encode_image(self, images: Tensor) -> VisionFeatures:
         """Encode B images.
 
         Args:
             images: (B, 3, image_size, image_size), normalised with ImageNet's mean and standard deviation.
         """
-        stride4, stride8, embedding = self.image_encoder(images, *self.sam_mask_decoder.high_resolution_convs)
+        maps = self.image_encoder(images.to(self.precision), *self.sam_mask_decoder.high_resolution_convs)
+        stride4, stride8, embedding = (features.to(images.dtype) for features in maps)
         appearance = None
         if self.config.appearance_keys:
             tokens = to_tokens(embedding)
@@ -182,15 +208,16 @@ class SAM2(nn.Module):
         split = config.channels // config.memory_channels
         pointer_tokens = pointers.unflatten(2, (split, -1)).flatten(1, 2)
         pointer_positions = self.pointer_position(pointer_distances).repeat_interleave(split, dim=1)
-        conditioned = self.memory_attention(
+        tokens = (
             to_tokens(vision.embedding),
             self.image_position,
             torch.cat((memories.flatten(1, 2), pointer_tokens), dim=1),
             torch.cat((positions.flatten(1, 2), pointer_positions), dim=1),
-            pointer_tokens.shape[1],
-            visible,
         )
-        return to_map(conditioned, config.grid)
+        conditioned = self.memory_attention(
+            *(part.to(self.precision) for part in tokens), pointer_tokens.shape[1], visible
+        )
+        return to_map(conditioned.to(vision.embedding.dtype), config.grid)
 
     def begin(self, vision: VisionFeatures, points: Tensor | None, labels: Tensor | None) -> Tensor:
         """The embedding in which prompts for B new objects are answered.
@@ -247,8 +274,9 @@ class SAM2(nn.Module):
         """
         size = self.config.image_size
         mask = F.interpolate(logits, size=(size, size), mode="bilinear", align_corners=False)
-        mask = (mask > 0).to(mask.dtype) if binarise else mask.sigmoid()
-        memory = to_tokens(self.memory_encoder(vision.embedding, mask * MASK_SCALE + MASK_BIAS))
+        mask = ((mask > 0).to(mask.dtype) if binarise else mask.sigmoid()) * MASK_SCALE + MASK_BIAS
+        encoded = self.memory_encoder(vision.embedding.to(self.precision), mask.to(self.precision))
+        memory = to_tokens(encoded.to(mask.dtype))
         if self.config.absent_embedding and self.config.gate_by_presence:
             memory = memory + (presence_logit <= 0)[..., None] * self.no_obj_embed_spatial
         return memory

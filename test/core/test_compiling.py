@@ -13,7 +13,7 @@ from sam2_core.compiling import compile_model
 
 
 def test_compiling_everything_changes_no_mask(frame: Callable[[int], NDArray[np.uint8]]) -> None:
-    model = load_model("sam2_nano", device="cpu", image_size=128)
+    model = load_model("sam2_nano", device="cpu", image_size=128, precision="float32")
 
     def logits() -> NDArray[np.float32]:
         tracker = Tracker(model)

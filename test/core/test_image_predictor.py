@@ -18,6 +18,8 @@ from sam2_core.model import SAM2
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 Frames = Callable[[int], NDArray[np.uint8]]
+SIDE = MODELS["sam2_nano"].image_size // 4
+"""Of sam2_nano's low-resolution masks."""
 
 
 def test_predictions_equal_those_of_the_original() -> None:
@@ -46,7 +48,7 @@ def test_shapes_are_those_of_the_image(nano: SAM2, frame: Frames) -> None:
     predictor.set_image(frame(0))
     masks, scores, low = predictor.predict(points=[[50, 90]])
     assert masks.shape == (3, 240, 320) and masks.dtype == bool
-    assert scores.shape == (3,) and low.shape == (3, 80, 80)
+    assert scores.shape == (3,) and low.shape == (3, SIDE, SIDE)
     assert predictor.predict(box=red_box(0), multimask_output=False)[0].shape == (1, 240, 320)
 
 
@@ -92,9 +94,9 @@ def test_what_cannot_be_followed_is_refused(nano: SAM2, frame: Frames) -> None:
         ({}, "empty"),
         ({"labels": [1]}, "labels without points"),
         ({"points": [[999, 1]]}, "outside the image"),
-        ({"mask_input": np.zeros((1, 8, 8))}, r"give logits \(1, 80, 80\)"),
+        ({"mask_input": np.zeros((1, 8, 8))}, rf"give logits \(1, {SIDE}, {SIDE}\)"),
         ({"points": np.zeros((2, 1, 2)), "box": [red_box(0)] * 3}, "as many points as boxes"),
-        ({"mask_input": np.zeros((2, 1, 80, 80)), "box": [red_box(0)] * 3}, "2 mask inputs beside 3 prompts"),
+        ({"mask_input": np.zeros((2, 1, SIDE, SIDE)), "box": [red_box(0)] * 3}, "2 mask inputs beside"),
         ({"points": [[[1, 1]], [[2, 2], [3, 3]]]}, "points of several prompts have different lengths"),
         ({"points": [[1, 1]], "image": 4}, "image 4 was not set"),
     ):

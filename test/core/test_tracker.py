@@ -12,6 +12,7 @@ from scene import blue_box, filled, overlap, red_box
 
 from sam2_core import MemoryConfig, Prompt, PromptError, Track, Tracker
 from sam2_core.configs import SightConfig
+from sam2_core.loading import make_ready
 from sam2_core.model import SAM2
 
 Frames = Callable[[int], NDArray[np.uint8]]
@@ -31,7 +32,8 @@ def test_an_object_that_was_marked_is_followed(nano: SAM2, frame: Frames) -> Non
     rows, columns = np.nonzero(track.mask)
     assert track.box.tolist() == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
     assert track.mask.shape == (240, 320) and track.mask.dtype == bool
-    assert track.mask_logits.shape == (80, 80) and track.mask_logits.dtype == np.float32
+    side = nano.config.image_size // 4
+    assert track.mask_logits.shape == (side, side) and track.mask_logits.dtype == np.float32
     assert 0 <= track.score <= 1 and 0 <= track.presence <= 1
 
 
@@ -211,9 +213,9 @@ def test_an_object_is_out_of_sight_from_one_threshold_until_another() -> None:
 def test_out_of_sight_no_mask_is_given_and_a_prompt_brings_the_object_back(
     small_nano: SAM2, frame: Frames
 ) -> None:
-    blind = SAM2(replace(small_nano.config, sight=SightConfig(1.0, 1.0))).eval()
+    blind = SAM2(replace(small_nano.config, sight=SightConfig(1.0, 1.0)))
     blind.load_state_dict(small_nano.state_dict())
-    tracker, plain = Tracker(blind), Tracker(small_nano)
+    tracker, plain = Tracker(make_ready(blind, "cpu")), Tracker(small_nano)
     [begun] = tracker.step(frame(0), [Prompt(1, mask=filled(red_box(0)))])
     plain.step(frame(0), [Prompt(1, mask=filled(red_box(0)))])
     [track], [same_object] = tracker.step(frame(1)), plain.step(frame(1))
