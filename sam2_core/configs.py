@@ -209,8 +209,8 @@ _NANO = SAM2Config(
     multimask_tracking=False,
     stable_single_mask=False,
     smallest_piece=0.25,
-    sight=SightConfig(lost=0.2, found=0.4),
-    memory=MemoryConfig(prompted_frames=4, memory_frames=1, object_pointers=4, policy="distractor"),
+    sight=SightConfig(lost=0.15, found=0.35),
+    memory=MemoryConfig(prompted_frames=4, memory_frames=1, object_pointers=4, policy="confident"),
     everything=EverythingConfig(
         points_per_side=16, pred_iou_thresh=0.5, stability_score_thresh=0.7, multimask_output=False
     ),
