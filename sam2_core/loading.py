@@ -44,6 +44,8 @@ def load_model(
     if name not in MODELS:
         raise ValueError(f"model {name!r} is unknown: choose from {', '.join(MODELS)}")
     config = MODELS[name] if image_size is None else replace(MODELS[name], image_size=image_size)
+    choose_device(device)  # what can't be followed is refused before anything is downloaded
+    _check_precision(precision)
     model = SAM2(config)
     load_weights(model, require_checkpoint(name, checkpoint), name)
     return make_ready(model, device, precision)
@@ -55,8 +57,7 @@ def make_ready(model: SAM2, device: str = "auto", precision: str = "auto") -> SA
     Raises:
         ValueError: the device or precision is not one that there is.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision {precision!r} is unknown: choose from {', '.join(PRECISIONS)}")
+    _check_precision(precision)
     chosen = choose_device(device)
     if isinstance(model.config.trunk, EfficientNetConfig):
         # the layout in which depthwise convolutions are fastest
@@ -66,6 +67,11 @@ def make_ready(model: SAM2, device: str = "auto", precision: str = "auto") -> SA
     if precision == "bfloat16":
         model.use_precision(torch.bfloat16)
     return model.to(chosen).requires_grad_(False).eval()
+
+
+def _check_precision(precision: str) -> None:
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision {precision!r} is unknown: choose from {', '.join(PRECISIONS)}")
 
 
 def precision_name(model: SAM2) -> str:

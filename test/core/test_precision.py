@@ -32,7 +32,9 @@ def test_official_models_keep_the_originals_numbers() -> None:
 
 def test_an_unknown_precision_is_refused() -> None:
     with pytest.raises(ValueError, match="precision 'int8' is unknown: choose from auto, float32, bfloat16"):
-        load_model("sam2_nano", precision="int8")
+        load_model("sam2.1_hiera_large", "/nowhere/weights.pt", precision="int8")
+    with pytest.raises(ValueError, match="precision 'half' is unknown"):
+        make_ready(SAM2(TINY), "cpu", "half")
 
 
 def test_bfloat16_gives_the_masks_of_float32(frame: Frame) -> None:
