@@ -44,20 +44,27 @@ def load_model(
     if name not in MODELS:
         raise ValueError(f"model {name!r} is unknown: choose from {', '.join(MODELS)}")
     config = MODELS[name] if image_size is None else replace(MODELS[name], image_size=image_size)
-    choose_device(device)  # what can't be followed is refused before anything is downloaded
-    _check_precision(precision)
-    model = SAM2(config)
+    # first, so that what can't be followed is refused before anything is downloaded
+    model = make_ready(SAM2(config), device, precision)
     load_weights(model, require_checkpoint(name, checkpoint), name)
-    return make_ready(model, device, precision)
+    return model
 
 
 def make_ready(model: SAM2, device: str = "auto", precision: str = "auto") -> SAM2:
-    """Put a model that has its weights where it is to run, in evaluation mode; see `load_model`.
+    """Put a model where it is to run, in evaluation mode and without gradients.
+
+    Args:
+        model: with its weights, or about to get them.
+        device: as for `load_model`.
+        precision: as for `load_model`.
+
+    Returns: the same model.
 
     Raises:
         ValueError: the device or precision is not one that there is.
     """
-    _check_precision(precision)
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision {precision!r} is unknown: choose from {', '.join(PRECISIONS)}")
     chosen = choose_device(device)
     if isinstance(model.config.trunk, EfficientNetConfig):
         # the layout in which depthwise convolutions are fastest
@@ -67,11 +74,6 @@ def make_ready(model: SAM2, device: str = "auto", precision: str = "auto") -> SA
     if precision == "bfloat16":
         model.use_precision(torch.bfloat16)
     return model.to(chosen).requires_grad_(False).eval()
-
-
-def _check_precision(precision: str) -> None:
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision {precision!r} is unknown: choose from {', '.join(PRECISIONS)}")
 
 
 def precision_name(model: SAM2) -> str:
