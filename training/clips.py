@@ -12,17 +12,19 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from training.cutouts import CutOut, cut_out, extent, look_alike
 from training.motion import CAMERA_PACE, OBJECT_PACE, Pace, Path, frame_patch, random_path
 from training.photometry import film, recolour
 from training.photos import PhotoStore, Video
-
-Box = tuple[float, float, float, float]
 
 BACKGROUND_OBJECTS = 3
 """The numbers 1 to this one are those of the background's own objects; pasted ones follow."""
 
 TURNING_ZOOM = 2.0
 """A camera that turns away must see less than the whole picture."""
+
+LONGEST_ABSENCE = 16
+"""A film goes on for fewer steps than this while nobody looks at it."""
 
 SMALLEST_START = 0.003
 """An object must cover this share of frame 0 to be followed."""
@@ -35,7 +37,8 @@ class Clip:
     Attributes:
         frames: uint8 RGB (T, S, S, 3).
         labels: uint8 (T, S, S): number of the object that a pixel shows, 0 for none.
-        objects: Numbers of the objects that can be followed: they are visible in frame 0.
+        objects: Numbers of the objects that can be followed: they are visible in frame 0. That of a labelled
+            video comes first.
     """
 
     frames: np.ndarray
@@ -55,8 +58,9 @@ class ClipSettings:
         scenes: Share of these photos that have several objects, of which up to three can be followed.
         video: Share of the rest whose background is real video without known objects, where there is any.
         moving: Share of pasted objects that come from labelled video and move as they do there.
-        extra: Chances of a second, third and fourth pasted object.
-        copy: Chance that a further object is a copy of the one before.
+        extra: Chances of a second, third and fourth pasted object; of a first, second and third where the
+            background has an object.
+        copy: Chance that a pasted object looks like the one before, or like the background's own.
         absence: Chance that an object goes away for some frames, of the background's and of the pasted ones.
     """
 
@@ -68,43 +72,23 @@ class ClipSettings:
     video: float = 0.25
     moving: float = 0.2
     extra: tuple[float, ...] = (0.6, 0.35, 0.15)
-    copy: float = 0.4
+    copy: float = 0.5
     absence: float = 0.35
 
 
 @dataclass
 class Sprite:
-    """An object cut out of a photo or a video.
+    """An object on its way through a clip.
 
     Attributes:
-        pictures: RGBA, one for all frames or one for each.
-        boxes: Its extent in each picture, 0 to 1.
+        cut_out: What it looks like.
         path: Where it is in every frame.
         hidden: Frames in which it is not drawn.
     """
 
-    pictures: list[np.ndarray]
-    boxes: list[Box]
+    cut_out: CutOut
     path: Path
     hidden: set[int]
-
-    @property
-    def extent(self) -> tuple[float, float]:
-        """Width and height in the first picture, 0 to 1."""
-        x_min, y_min, x_max, y_max = self.boxes[0]
-        return x_max - x_min, y_max - y_min
-
-
-def _extent(mask: np.ndarray) -> Box:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    size = mask.shape[0]
-    return columns[0] / size, rows[0] / size, (columns[-1] + 1) / size, (rows[-1] + 1) / size
-
-
-def _cut_out(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """RGBA of an object. The rim of a drawn mask often shows the background: a little of it is taken away."""
-    alpha = cv2.GaussianBlur(cv2.erode(mask, np.ones((2, 2), np.uint8)) * 255, (0, 0), 0.8)
-    return np.dstack([image, alpha])
 
 
 def _frame_steps(rng: np.random.Generator, frames: int) -> np.ndarray:
@@ -115,6 +99,11 @@ def _frame_steps(rng: np.random.Generator, frames: int) -> np.ndarray:
 
 def _sampled(path: Path, steps: np.ndarray) -> Path:
     return Path(path.position[steps], path.linear[steps], path.bend[steps])
+
+
+def _turned(angle: float, factor: float) -> np.ndarray:
+    """The matrix (2, 2) that turns by an angle in radians and enlarges by a factor."""
+    return factor * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
 def _share_away(t: int, first: int, last: int) -> float:
@@ -139,7 +128,7 @@ def _turn(
     if not masks[0].any():
         return None
     size, half = len(masks[0]), 0.5 / zoom
-    x_min, y_min, x_max, y_max = _extent(masks[0])
+    x_min, y_min, x_max, y_max = extent(masks[0])
     towards = np.array([(x_min + x_max) / 2, (y_min + y_max) / 2]).clip(half, 1 - half)
     for corner in rng.permutation(4):
         x, y = away = np.where([corner % 2, corner // 2], 1 - half, half)
@@ -176,15 +165,18 @@ class ClipMaker:
         pace = float(rng.choice([0.3, 0.8, 1.5, 2.6], p=[0.15, 0.35, 0.35, 0.15]))
         labelled = bool(self.store.labelled_videos) and rng.random() < settings.labelled
         whole = not labelled and rng.random() < settings.whole
-        away = (labelled or whole) and settings.frames > 3 and rng.random() < settings.absence
-        turned = away and rng.random() < 0.75
+        away = turned = None
+        if (labelled or whole) and settings.frames > 3 and rng.random() < settings.absence:
+            away = self._away(rng)
+            steps[away[1] :] += rng.integers(LONGEST_ABSENCE)
+            turned = away if rng.random() < 0.75 else None
         if labelled:
-            frames, labels = self._film(rng, steps, pace, turned)
+            frames, labels, own = self._film(rng, steps, pace, turned)
         else:
-            frames, labels = self._background(rng, steps, pace, whole, turned)
+            frames, labels, own = self._background(rng, steps, pace, whole, turned)
         if away and not turned:
-            self._cut_away(rng, frames, labels)
-        sprites = self._sprites(rng, steps, pace, labelled or whole)
+            self._cut_away(rng, frames, labels, *away)
+        sprites = self._sprites(rng, steps, pace, labelled or whole, own)
         order = rng.permutation(len(sprites))
         for t in range(settings.frames):
             for number in order:
@@ -193,35 +185,56 @@ class ClipMaker:
         area = np.bincount(labels[0].ravel(), minlength=10) / labels[0].size
         objects = [n for n in range(1, len(area)) if area[n] >= SMALLEST_START]
         rng.shuffle(objects)
+        if labelled:
+            objects.sort(key=lambda n: n > 1)
         return Clip(film(rng, frames), labels, objects)
 
     def _background(
-        self, rng: np.random.Generator, steps: np.ndarray, pace: float, whole: bool, turned: bool
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Frames and labels of what lies behind the pasted objects; its own objects are numbered from 1."""
+        self,
+        rng: np.random.Generator,
+        steps: np.ndarray,
+        pace: float,
+        whole: bool,
+        turned: tuple[int, int] | None,
+    ) -> tuple[np.ndarray, np.ndarray, CutOut | None]:
+        """Frames and labels of what lies behind the pasted objects, and its first object cut out.
+
+        Its own objects are numbered from 1.
+        """
         store = self.store
         if not whole and store.videos and rng.random() < self.settings.video:
             pictures = [store.frame(n) for n in self._numbers(rng, store.videos, steps)]
-            return self._move(rng, steps, pictures, None, CAMERA_PACE.times(0.15 * pace), 0.0)
+            return *self._move(rng, steps, pictures, None, CAMERA_PACE.times(0.15 * pace), 0.0), None
         scene = whole and rng.random() < self.settings.scenes
         position = store.draw_scene(rng) if scene else store.draw(rng)
-        pictures = [store.image(position)] * len(steps)
-        masks = None
+        pictures, masks = [store.image(position)], None
         if scene:
-            masks = [store.object_masks(position, BACKGROUND_OBJECTS, rng)] * len(steps)
+            masks = [store.object_masks(position, BACKGROUND_OBJECTS, rng)]
         elif whole:
-            masks = [store.object_mask(position, rng)] * len(steps)
+            masks = [store.object_mask(position, rng)]
+        own = self._cut_first(pictures, masks) if masks else None
+        pictures, masks = pictures * len(steps), masks and masks * len(steps)
         camera = OBJECT_PACE.times(0.8 * pace) if whole else CAMERA_PACE.times(pace)
-        return self._move(rng, steps, pictures, masks, camera, 0.06, turned)
+        return *self._move(rng, steps, pictures, masks, camera, 0.06, turned), own
 
     def _film(
-        self, rng: np.random.Generator, steps: np.ndarray, pace: float, turned: bool
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Frames and labels of a labelled video; its object has the number 1."""
+        self, rng: np.random.Generator, steps: np.ndarray, pace: float, turned: tuple[int, int] | None
+    ) -> tuple[np.ndarray, np.ndarray, CutOut | None]:
+        """Frames and labels of a labelled video, and its object cut out; the object has the number 1."""
         numbers = self._numbers(rng, self.store.labelled_videos, steps)
         pictures = [self.store.frame(n) for n in numbers]
         masks = [self.store.frame_labels(n) for n in numbers]
-        return self._move(rng, steps, pictures, masks, CAMERA_PACE.times(0.4 * pace), 0.04, turned)
+        camera = CAMERA_PACE.times(0.4 * pace)
+        own = self._cut_first(pictures, masks)
+        return *self._move(rng, steps, pictures, masks, camera, 0.04, turned), own
+
+    @staticmethod
+    def _cut_first(pictures: list[np.ndarray], masks: list[np.ndarray]) -> CutOut | None:
+        """Cut out object 1; None where it is too small in some picture."""
+        firsts = [(mask == 1).astype(np.uint8) for mask in masks]
+        if min(int(mask.sum()) for mask in firsts) < SMALLEST_START * masks[0].size:
+            return None
+        return cut_out(pictures, firsts)
 
     def _numbers(self, rng: np.random.Generator, videos: list[Video], steps: np.ndarray) -> list[int]:
         """Which frames of a video drawn at random are shown, forwards or backwards."""
@@ -238,11 +251,12 @@ class ClipMaker:
         masks: list[np.ndarray] | None,
         camera: Pace,
         tilt: float,
-        turned: bool = False,
+        turned: tuple[int, int] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Film pictures and masks of the size of the store with a camera of its own motion.
 
-        If `turned`, it looks away from the objects for some frames, where the picture has room for that.
+        From frame `turned[0]` until before `turned[1]` it looks away from the objects, where the picture has
+        room for that.
         """
         size, count = self.settings.size, len(steps)
         labels = np.zeros((count, size, size), np.uint8)
@@ -251,7 +265,7 @@ class ClipMaker:
             pictures = [np.ascontiguousarray(picture[:, ::-1]) for picture in pictures]
             masks = masks and [np.ascontiguousarray(mask[:, ::-1]) for mask in masks]
         zoom = float(np.exp(rng.uniform(0.0, 0.35)))
-        first, last = self._away(rng) if turned else (count, count)
+        first, last = turned or (count, count)
         turn = _turn(rng, masks, first, last, TURNING_ZOOM * zoom) if turned and masks else None
         if turn is not None:
             zoom *= TURNING_ZOOM
@@ -269,9 +283,10 @@ class ClipMaker:
                 labels[t] = cv2.remap(masks[t], *maps, cv2.INTER_NEAREST, borderMode=border)
         return frames, labels
 
-    def _cut_away(self, rng: np.random.Generator, frames: np.ndarray, labels: np.ndarray) -> None:
+    def _cut_away(
+        self, rng: np.random.Generator, frames: np.ndarray, labels: np.ndarray, first: int, last: int
+    ) -> None:
         """Show another scene for some frames, as a cut or a camera that looked away would."""
-        first, last = self._away(rng)
         other = self.store.image(self.store.draw(rng))
         frames[first:last] = cv2.resize(other, frames.shape[1:3], interpolation=cv2.INTER_AREA)
         labels[first:last] = 0
@@ -282,64 +297,57 @@ class ClipMaker:
         first = int(rng.integers(1, count))
         return first, int(rng.integers(first + 1, count + 1))
 
-    def _sprites(self, rng: np.random.Generator, steps: np.ndarray, pace: float, whole: bool) -> list[Sprite]:
-        chances = self.settings.extra if not whole else self.settings.extra[1:]
-        count = (0 if whole else 1) + sum(int(rng.random() < chance) for chance in chances)
+    def _sprites(
+        self, rng: np.random.Generator, steps: np.ndarray, pace: float, whole: bool, own: CutOut | None
+    ) -> list[Sprite]:
+        count = (0 if whole else 1) + sum(int(rng.random() < chance) for chance in self.settings.extra)
         sprites: list[Sprite] = []
         for _ in range(count):
-            copied = sprites[-1] if sprites and rng.random() < self.settings.copy else None
-            sprites.append(self._sprite(rng, steps, pace, copied))
+            original = sprites[-1].cut_out if sprites else own
+            shown = self._cut_out(rng, steps)
+            if original is not None and rng.random() < self.settings.copy:
+                shown = look_alike(rng, original, shown)
+            elif rng.random() < 0.5:
+                shown = shown.with_shades(recolour(rng, shown.shades, 0.6))
+            sprites.append(Sprite(shown, self._way(rng, steps, pace, shown.extent), set()))
         if sprites and len(steps) > 2 and rng.random() < self.settings.absence:
             self._send_away(rng, sprites)
         return sprites
 
-    def _sprite(
-        self, rng: np.random.Generator, steps: np.ndarray, pace: float, copied: Sprite | None
-    ) -> Sprite:
-        if copied is not None:
-            pictures, boxes = copied.pictures, copied.boxes
-            if rng.random() < 0.5:
-                pictures = [np.ascontiguousarray(picture[:, ::-1]) for picture in pictures]
-                boxes = [(1 - box[2], box[1], 1 - box[0], box[3]) for box in boxes]
-            strength = float(rng.choice([0.0, 0.5, 1.5]))
-        else:
-            pictures, boxes = self._cut_outs(rng, steps)
-            strength = float(rng.choice([0.0, 0.6]))
-        if strength:
-            colours = np.concatenate([picture[..., :3] for picture in pictures])
-            shades = np.split(recolour(rng, colours, strength), len(pictures))
-            pictures = [
-                np.dstack([shade, picture[..., 3]]) for shade, picture in zip(shades, pictures, strict=True)
-            ]
-        width, height = boxes[0][2] - boxes[0][0], boxes[0][3] - boxes[0][1]
+    @staticmethod
+    def _way(rng: np.random.Generator, steps: np.ndarray, pace: float, extent: tuple[float, float]) -> Path:
+        """Place an object of a width and height, and let it move."""
         wanted = np.exp(rng.uniform(np.log(0.13), np.log(0.75)))
-        scale = float(min(wanted / np.sqrt(width * height), 2.2, 1.3 / max(width, height)))
+        scale = float(min(wanted / np.sqrt(extent[0] * extent[1]), 2.2, 1.3 / max(extent)))
         start = (float(rng.uniform(0.12, 0.88)), float(rng.uniform(0.15, 0.85)))
         own = OBJECT_PACE.times(pace * float(np.exp(rng.normal(0, 0.4))))
-        path = _sampled(random_path(rng, int(steps[-1]) + 1, own, start, scale), steps)
-        return Sprite(pictures, boxes, path, set())
+        return _sampled(random_path(rng, int(steps[-1]) + 1, own, start, scale), steps)
 
-    def _cut_outs(self, rng: np.random.Generator, steps: np.ndarray) -> tuple[list[np.ndarray], list[Box]]:
+    def _cut_out(self, rng: np.random.Generator, steps: np.ndarray) -> CutOut:
         """An object of a photo (one picture), or of a labelled video (one picture a frame)."""
         store = self.store
         if store.labelled_videos and rng.random() < self.settings.moving:
             numbers = self._numbers(rng, store.labelled_videos, steps)
-            masks = [store.frame_labels(n) for n in numbers]
-            if min(int(mask.sum()) for mask in masks) >= SMALLEST_START * masks[0].size:
-                pictures = [_cut_out(store.frame(n), mask) for n, mask in zip(numbers, masks, strict=True)]
-                return pictures, [_extent(mask) for mask in masks]
+            pictures, masks = [store.frame(n) for n in numbers], [store.frame_labels(n) for n in numbers]
+            moving = self._cut_first(pictures, masks)
+            if moving is not None:
+                return moving
         position = store.draw(rng)
-        mask = store.object_mask(position, rng)
-        return [_cut_out(store.image(position), mask)], [_extent(mask)]
+        return cut_out([store.image(position)], [store.object_mask(position, rng)])
 
     def _send_away(self, rng: np.random.Generator, sprites: list[Sprite]) -> None:
-        """Let an object vanish, leave over the picture's edge, or be covered by another for some frames."""
+        """Let an object vanish, leave over the picture's edge, or be covered by another for some frames.
+
+        It comes back turned, and larger or smaller.
+        """
         first, last = self._away(rng)
         sprite = sprites[0]
+        changed = _turned(rng.normal(0, 0.3), np.exp(rng.normal(0, 0.3)))
+        sprite.path.linear[last:] = changed @ sprite.path.linear[last:]
         kind = rng.choice(["vanish", "leave", "covered"], p=[0.25, 0.4, 0.35])
         if kind == "covered" and len(sprites) > 1:
             cover = sprites[-1]
-            factor = 1.15 * max(sprite.extent) / min(cover.extent)
+            factor = 1.15 * max(sprite.cut_out.extent) / min(cover.cut_out.extent)
             side = rng.choice([-1.0, 1.0]) * rng.uniform(0.25, 0.5)
             for t in range(len(sprite.path.position)):
                 away = max(first - t, t - last + 1, 0)
@@ -355,13 +363,13 @@ class ClipMaker:
             sprite.hidden = set(range(first, last))
 
     def _draw(self, sprite: Sprite, number: int, t: int, frame: np.ndarray, labels: np.ndarray) -> None:
-        shown = min(t, len(sprite.pictures) - 1)
-        patch = frame_patch(sprite.path, t, sprite.boxes[shown], self.store.size, self.settings.size)
+        shown = min(t, len(sprite.cut_out.pictures) - 1)
+        box, picture = sprite.cut_out.boxes[shown], sprite.cut_out.pictures[shown]
+        patch = frame_patch(sprite.path, t, box, self.store.size, self.settings.size)
         if patch is None:
             return
-        drawn = cv2.remap(
-            sprite.pictures[shown], patch.map_x, patch.map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
-        )
+        maps = patch.map_x, patch.map_y
+        drawn = cv2.remap(picture, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
         rows, columns = slice(patch.top, patch.bottom), slice(patch.left, patch.right)
         alpha = drawn[..., 3:].astype(np.uint16)
         under = frame[rows, columns]

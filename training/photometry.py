@@ -20,6 +20,19 @@ def recolour(rng: np.random.Generator, image: np.ndarray, strength: float) -> np
     return cv2.LUT(image, table.reshape(256, 1, 3))
 
 
+def recolour_as(image: np.ndarray, own: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Give an object another one's colours: mean and deviation of every channel become those of the other.
+
+    Args:
+        image: uint8 (H, W, 3).
+        own: uint8 (n, 3), the object's pixels.
+        others: uint8 (m, 3), the other's.
+    """
+    gain = np.clip((others.std(0) + 1) / (own.std(0) + 1), 0.3, 3.0)
+    table = np.clip((np.arange(256)[:, None] - own.mean(0)) * gain + others.mean(0), 0, 255).astype(np.uint8)
+    return cv2.LUT(image, table.reshape(256, 1, 3))
+
+
 def _line_kernel(direction: np.ndarray, length: float) -> np.ndarray:
     side = int(length) | 1
     kernel = np.zeros((side, side), np.float32)
