@@ -29,7 +29,7 @@ OWN_ARGUMENTS = {
         "File with the parameters that are not given as arguments.",
     ),
     "autostart": ("true", "Configure and activate the node. Otherwise this is left to a lifecycle manager."),
-    "use_sim_time": ("false", "Take the time from /clock."),
+    "use_sim_time": ("", "Take the time from /clock, true or false. Not given: as params_file says."),
     "log_level": ("info", "debug, info, warn, error or fatal."),
     "video": (
         "",
@@ -59,12 +59,13 @@ def launch_nodes(context):
     """What is started once the arguments are known."""
     given = context.launch_configurations
     parameters = tracker_parameters(given)
+    common = {"use_sim_time": is_true(given["use_sim_time"])} if given["use_sim_time"] else {}
     tracker = LifecycleNode(
         package="sam2_ros",
         executable="tracker_node",
         name="sam2",
         namespace=given["namespace"],
-        parameters=[given["params_file"], parameters, {"use_sim_time": is_true(given["use_sim_time"])}],
+        parameters=[given["params_file"], parameters, common],
         ros_arguments=["--log-level", given["log_level"]],
         output="screen",
     )
@@ -73,11 +74,10 @@ def launch_nodes(context):
     if is_true(given["autostart"]):
         configure = change_state(tracker, Transition.TRANSITION_CONFIGURE)
         actions = [*transitions(tracker, given["namespace"]), tracker, configure]
-    camera = first_camera(parameters, given["params_file"])
     if given["video"]:
-        actions.append(video_publisher(given, camera))
+        actions.append(video_publisher(given, first_camera(given, parameters), common))
     if is_true(given["rviz"]):
-        actions.append(rviz(given["namespace"], camera))
+        actions.append(rviz(given["namespace"], first_camera(given, parameters), common))
     return actions
 
 
@@ -148,19 +148,31 @@ def change_state(tracker, transition):
     )
 
 
-def first_camera(parameters, params_file):
-    """The first camera's name: from the arguments, else from the parameter file."""
-    if "cameras" in parameters:
-        return parameters["cameras"][0]
-    content = yaml.safe_load(Path(params_file).read_text()) or {}
-    for node in content.values():
-        cameras = (node or {}).get("ros__parameters", {}).get("cameras")
-        if cameras:
+def first_camera(given, parameters):
+    """The first camera's name: from the arguments, else from the parameter file, else the default one.
+
+    What is no list of names is for the node to complain of.
+    """
+    own = ("/**", absolute(given["namespace"], "sam2"))
+    content = yaml.safe_load(Path(given["params_file"]).read_text())
+    named = [values.get("cameras") for node, values in node_parameters(content) if node in own]
+    for cameras in (parameters.get("cameras"), *reversed(named)):  # of several, the last one holds
+        if isinstance(cameras, list) and cameras and isinstance(cameras[0], str):
             return cameras[0]
     return next(item.default[0] for item in specifications(TrackerSettings) if item.name == "cameras")
 
 
-def video_publisher(given, camera):
+def node_parameters(content, *path):
+    """What a parameter file holds: pairs of a node's full name and its parameters."""
+    if isinstance(content, dict):
+        for key, inside in content.items():
+            if key == "ros__parameters" and isinstance(inside, dict):
+                yield absolute(*path), inside
+            else:  # namespaces may be keys of their own
+                yield from node_parameters(inside, *path, str(key))
+
+
+def video_publisher(given, camera, common):
     return Node(
         package="sam2_ros",
         executable="video_publisher",
@@ -171,18 +183,21 @@ def video_publisher(given, camera):
                 "rate": float(given["video_rate"]),
                 "loop": is_true(given["video_loop"]),
                 "frame_id": ParameterValue(camera, value_type=str),
-            }
+            },
+            common,
         ],
+        ros_arguments=["--log-level", given["log_level"]],
         output="screen",
     )
 
 
-def rviz(namespace, camera):
+def rviz(namespace, camera, common):
     topics = {name: absolute(namespace, camera, "sam2", name) for name in ("overlay", "mask")}
     return Node(
         package="rviz2",
         executable="rviz2",
         arguments=["-d", str(SHARE / "rviz" / "sam2.rviz"), "-f", camera],
+        parameters=[common],
         remappings=[(f"/camera/sam2/{name}", topic) for name, topic in topics.items()],
         output="screen",
     )

@@ -109,11 +109,15 @@ class Calibration:
         )
 
 
+PLOTS = (".png", ".svg", ".pdf", ".jpg")
+"""How the names of plots may end."""
+
+
 def plot_calibration(path: Path, groups: Mapping[str, Calibration]) -> None:
     """Draws a column per group: the reliability diagram with its counts, and how presence is spread.
 
     Args:
-        path: of the picture; its ending names the kind.
+        path: of the picture; its ending names the kind, one of `PLOTS`.
         groups: by title.
     """
     from matplotlib.figure import Figure

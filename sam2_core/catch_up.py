@@ -50,10 +50,14 @@ class CatchUp:
         [(object_id, prompt)] = self._tracker.resolve([prompt], features.height, features.width).items()
         rollback = self._tracker.snapshot().get(object_id)
         present = None if prompt.restart else rollback
+        if present is not None and not prompt.label:
+            prompt = replace(prompt, label=present.label)
         earlier, later = ([m for m in part if m.index is not None] for part in self._history.around(moment))
         replayed = spread(later, CATCH_UP_IMAGES)
         index = self._tracker.index - len(replayed)
-        before, shown = _states_at(moment, earlier, object_id) if present is not None else (None, None)
+        before, shown = None, None
+        if present is not None:
+            before, shown = _states_at(moment, earlier, later, present, object_id)
         try:
             self._tracker.restore(object_id, _to_be_corrected(before, shown, index))
             [answer] = self._tracker.advance(features, [], [prompt], index=index)
@@ -99,7 +103,7 @@ class CatchUp:
         replayed: list[Moment],
         index: int,
     ) -> None:
-        """A late prompt does not undo what was said of newer images, nor the object's name.
+        """A late prompt does not undo what was said of newer images.
 
         Entries are told apart by their pointers: going back gives an entry a new index, never a new pointer.
         """
@@ -110,8 +114,7 @@ class CatchUp:
                 passed = _images_until(entry, object_id, later, replayed)
                 said_later.append(replace(entry, index=index + max(passed, 1)))
         state = self._tracker.snapshot()[object_id]
-        bank = state.bank.with_prompted(said_later)
-        self._tracker.restore(object_id, replace(state, bank=bank, label=state.label or present.label))
+        self._tracker.restore(object_id, replace(state, bank=state.bank.with_prompted(said_later)))
 
     def _features(self, moment: Moment) -> ImageFeatures:
         if moment.features is not None:
@@ -121,19 +124,24 @@ class CatchUp:
 
 
 def _states_at(
-    moment: Moment, earlier: list[Moment], object_id: int
+    moment: Moment, earlier: list[Moment], later: list[Moment], present: ObjectState, object_id: int
 ) -> tuple[ObjectState | None, ObjectState | None]:
     """What was known of an object before an image, and what after it; None where it was not known.
 
     Args:
         moment: the image.
-        earlier: the processed ones before it.
+        earlier: the processed ones before it that are still held.
+        later: the processed ones after it.
+        present: what is known of the object now.
         object_id: of the object.
     """
-    before, after = moment.before.get(object_id), moment.after.get(object_id)
-    if moment.index is None and after is None:  # passed over, and nothing was said of it yet
-        before = earlier[-1].after.get(object_id) if earlier else None
-    return before, after
+    after = moment.after.get(object_id)
+    if moment.index is not None:
+        return moment.before.get(object_id), after
+    # passed over: the object came to it as the image before had left it, and the next one found it
+    if earlier:
+        return earlier[-1].after.get(object_id), after
+    return later[0].before.get(object_id) if later else present, after
 
 
 def _to_be_corrected(before: ObjectState | None, shown: ObjectState | None, index: int) -> ObjectState | None:

@@ -63,7 +63,9 @@ def sheet_row(sequence: VideoSequence, folder: Path, result: SequenceResult, pro
         )
         for name in chosen
     ]
-    margin = np.full((cells[0].shape[0], MARGIN, 3), 255, np.uint8)
+    height = max(cell.shape[0] for cell in cells)  # frames may differ in shape
+    cells = [np.pad(c, ((0, height - len(c)), (0, 0), (0, 0)), constant_values=255) for c in cells]
+    margin = np.full((height, MARGIN, 3), 255, np.uint8)
     _write(margin, sequence.name, 8, (0, 0, 0), 24)
     if result.objects:
         _write(margin, f"J&F {100 * result.score.jf:.1f}", 8, (0, 0, 0), 48)

@@ -66,7 +66,9 @@ def crops_of(shape: tuple[int, ...], layers: int, overlap_ratio: float) -> list[
         for column in range(per_side):
             for row in range(per_side):
                 x, y = column * (crop_width - overlap), row * (crop_height - overlap)
-                crops.append(Crop(x, y, min(x + crop_width, width), min(y + crop_height, height), layer))
+                crop = Crop(x, y, min(x + crop_width, width), min(y + crop_height, height), layer)
+                if crop.x_min < crop.x_max and crop.y_min < crop.y_max:  # a tiny picture has not so many
+                    crops.append(crop)
     return crops
 
 

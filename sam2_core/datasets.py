@@ -185,10 +185,13 @@ def find_sequences(
             f"{root}: no annotations in any of {tried} below it; expected SEQUENCE/00000.png there"
         )
     known = sorted(folder.name for folder in annotation_root.iterdir() if folder.is_dir())
-    for name in names or ():
+    names = known if names is None else list(dict.fromkeys(names))
+    if not names:
+        raise DatasetError(f"{annotation_root}: no sequence is named; there are {', '.join(known)}")
+    for name in names:
         if name not in known:
             raise DatasetError(f"{annotation_root}: has no sequence {name!r}; there are {', '.join(known)}")
-    return [_sequence(frame_root / name, annotation_root / name, single_object) for name in names or known]
+    return [_sequence(frame_root / name, annotation_root / name, single_object) for name in names]
 
 
 def _sequence(frames: Path, annotations: Path, single_object: bool) -> VideoSequence:
@@ -203,6 +206,11 @@ def _sequence(frames: Path, annotations: Path, single_object: bool) -> VideoSequ
     if not any(groups.values()) or not all(group.isdecimal() or not group for group in groups):
         raise DatasetError(
             f"{annotations}: expected 00000.png, or a numbered folder per object with 00000.png"
+        )
+    if not {path.stem for path in pictures} & {frame for files in groups.values() for frame in files}:
+        raise DatasetError(
+            f"{annotations}: none of its files has the name of a picture in {frames}, "
+            f"such as {pictures[0].stem}.png"
         )
     beyond = [group for group in groups if group and object_id(group) > MAX_OBJECT_ID]
     if beyond:

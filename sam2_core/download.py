@@ -124,6 +124,10 @@ def _fetch(
                     fruitless = FRUITLESS_TRIES
             except urllib.error.URLError as error:
                 reason = str(error.reason)
+            except ValueError as error:  # urllib's, of the address
+                raise CheckpointError(
+                    f"{official.url}: is no address ({error}): give SAM2_MIRROR as https://HOST/PATH"
+                ) from error
             except (TimeoutError, http.client.HTTPException, ConnectionError, ssl.SSLError) as error:
                 reason = str(error) or type(error).__name__
             part.flush()

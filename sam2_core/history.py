@@ -20,6 +20,11 @@ from .tracker import ImageFeatures, ObjectState
 HISTORY_BYTES = 256 * 2**20
 """How much the images and features of the past may occupy, per stream."""
 
+AHEAD_NANOSECONDS = 500_000_000
+"""A prompt may be about an image newer than the newest that has arrived, by so much: the image was lost on
+its way here, or is still coming. The person saw it; the newest one here is nearly the same.
+"""
+
 
 @dataclass(eq=False)
 class Moment:
@@ -103,7 +108,7 @@ class History:
                 self._keep_within_bounds()
 
     def at(self, stamp: int) -> Moment:
-        """The newest image at or before a stamp.
+        """The newest image at or before a stamp, which may lie `AHEAD_NANOSECONDS` after it.
 
         Raises:
             PromptError: the history does not reach there.
@@ -113,7 +118,12 @@ class History:
             raise PromptError("no image has arrived yet: prompt again once the camera publishes")
         stamps = [moment.stamp for moment in moments]
         oldest, newest = min(stamps), max(stamps)
-        if not oldest <= stamp <= newest:
+        if stamp > newest + AHEAD_NANOSECONDS:
+            raise PromptError(
+                f"stamp {stamp / 1e9:.9f} s lies {(stamp - newest) / 1e9:.3f} s after the newest image: "
+                "give the stamp of an image as its camera stamped it, or 0 for the newest image"
+            )
+        if stamp < oldest:
             raise PromptError(
                 f"no image is kept for stamp {stamp / 1e9:.9f} s: the history reaches from "
                 f"{oldest / 1e9:.9f} s to {newest / 1e9:.9f} s; prompt on an image in between, "

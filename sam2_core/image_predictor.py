@@ -154,7 +154,7 @@ class ImagePredictor:
             return None
         try:
             mask = torch.as_tensor(np.asarray(mask_input, np.float32), device=self.model.device)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise PromptError(f"mask input can't be read as numbers ({error}): give logits") from None
         while mask.ndim < 4:
             mask = mask[None]

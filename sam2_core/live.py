@@ -119,9 +119,11 @@ class LiveTracker:
             stamp: nanoseconds of the images' own clock.
 
         Raises:
-            ValueError: the image is not uint8 RGB.
+            ValueError: the image is not uint8 RGB, or the stamp not a whole number.
         """
         check_image(image)
+        if not isinstance(stamp, (int, np.integer)):
+            raise ValueError(f"stamp {stamp!r} is a {type(stamp).__name__}: give whole nanoseconds")
         with self._lock:
             if self._closed:
                 return
@@ -224,7 +226,7 @@ class LiveTracker:
             self._follow(requests, image, asked)
             if image is not None and not self._closed:
                 self._process(image, asked)
-            if self._searches.go_on() and self._slot is None:
+            if not self._closed and self._searches.go_on() and self._slot is None:
                 self._deliver(again=True)
         finally:  # whatever went wrong, nobody who asked is left waiting
             for request, _ in asked.values():
@@ -255,7 +257,7 @@ class LiveTracker:
             asked: here go the prompts on that image.
         """
         went_back = False
-        while requests:
+        while requests and not self._closed:  # a listener may close the stream
             request = requests[0]
             try:
                 if not isinstance(request, _Prompt):

@@ -119,7 +119,7 @@ class MaskGenerator:
             layers = range(self.crop_n_layers + 1)
             scale = self.crop_n_points_downscale_factor
             self._grids = [
-                build_point_grid(int((self.points_per_side or 1) / scale**layer)) for layer in layers
+                build_point_grid(max(1, int((self.points_per_side or 1) / scale**layer))) for layer in layers
             ]
         if len(self._grids) <= self.crop_n_layers:
             raise ValueError(

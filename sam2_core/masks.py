@@ -213,17 +213,44 @@ def run_lengths(mask: BoolMask) -> RunLengths:
 
 
 def decode_rle(code: RunLengths) -> BoolMask:
-    """The mask of a COCO run-length code, compressed (counts: text) or not (counts: a list)."""
-    height, width = code["size"]
-    counts = code["counts"]
-    if isinstance(counts, (list, tuple)):  # without pycocotools, which a robot's node runs without
-        inside = np.arange(len(counts)) % 2 == 1
-        return np.repeat(inside, counts).reshape((height, width), order="F")
-    from pycocotools import mask as coco
+    """The mask of a COCO run-length code, compressed (counts: text) or not (counts: a list).
 
-    if isinstance(counts, str):
-        code = {"size": [height, width], "counts": counts.encode("ascii")}
-    return coco.decode(code).astype(bool)
+    Raises:
+        ValueError: the code is damaged: its runs do not fill the mask.
+    """
+    # not by pycocotools: a robot's node runs without, and there a damaged code gives memory's random contents
+    height, width = (int(side) for side in code["size"])
+    counts = code["counts"]
+    if isinstance(counts, bytes):
+        counts = counts.decode("ascii")
+    runs = _runs_of_text(counts) if isinstance(counts, str) else [int(count) for count in counts]
+    if min(height, width, *runs) < 0 or sum(runs) != height * width:
+        raise ValueError(f"runs of {sum(runs)} pixels for a mask of {width} x {height}")
+    inside = np.arange(len(runs)) % 2 == 1
+    return np.repeat(inside, runs).reshape((height, width), order="F")
+
+
+def _runs_of_text(text: str) -> list[int]:
+    """The runs of a compressed code: six bits a character, lowest first, the third run and those after it as
+    differences from the one before the last (COCO's `maskApi.c`, rleFrString).
+    """
+    runs: list[int] = []
+    number = shift = 0
+    for character in text:
+        bits = ord(character) - 48
+        if not 0 <= bits < 64:
+            raise ValueError(f"character {character!r} does not belong to a run-length code")
+        number |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:  # the number goes on
+            continue
+        if bits & 16:  # it is negative
+            number -= 1 << shift
+        runs.append(number + (runs[-2] if len(runs) > 2 else 0))
+        number = shift = 0
+    if shift:
+        raise ValueError("the run-length code ends within a number")
+    return runs
 
 
 def save_palette_png(path: str | Path, ids: IdImage) -> None:

@@ -64,7 +64,7 @@ def preprocess(
 
 
 def mask_input(mask: NDArray[np.bool_], size: int, device: torch.device | str = "cpu") -> Tensor:
-    """Bring a mask to the model's square input.
+    """Bring a mask to the model's square input. However small the object, some of it remains.
 
     Args:
         mask: bool (H, W).
@@ -77,7 +77,7 @@ def mask_input(mask: NDArray[np.bool_], size: int, device: torch.device | str = 
     if mask.shape == (size, size):
         return tensor
     resized = F.interpolate(tensor, size=(size, size), mode="bilinear", antialias=True)
-    return (resized >= 0.5).float()
+    return (resized >= resized.max().clamp(max=0.5)).float()
 
 
 def enlarge(

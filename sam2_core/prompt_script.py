@@ -60,6 +60,12 @@ def add_prompt_options(parser: argparse.ArgumentParser, video: bool = True) -> N
         group.add_argument("--prompts", metavar="FILE", type=Path, help=f"JSON: {FORM}")
 
 
+def files_read(options: argparse.Namespace) -> list[str | Path | None]:
+    """The files that prompts and weights are read from."""
+    masks = [text for option, text in options.script or () if option == "mask"]
+    return [*masks, getattr(options, "prompts", None), options.checkpoint]
+
+
 class _Record(argparse.Action):
     """Collects options of several names in one list, in the order given."""
 
@@ -156,16 +162,29 @@ def _entry(entry: dict[str, Any], folder: Path) -> tuple[int, Iterable[Prompt]]:
     values.setdefault("object_id", 1)
     mask = values.get("mask")
     if isinstance(mask, str):
-        values["mask"] = _masks_of_file(folder / mask, values["object_id"], single=True)[values["object_id"]]
+        values["mask"] = _mask_of_file(folder / mask, values["object_id"])
     elif isinstance(mask, dict):
         try:
             values["mask"] = decode_rle(mask)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, MemoryError) as error:
             raise PromptError(f"mask is not a COCO run-length code ({error!r})") from error
     return frame, [Prompt(**values)]
 
 
-def _masks_of_file(path: Path, object_id: int, single: bool = False) -> dict[int, np.ndarray]:
+def _mask_of_file(path: Path, object_id: Any) -> np.ndarray:
+    """The mask of one object in a picture."""
+    masks = _masks_of_file(path, 0)
+    if len(masks) == 1:
+        return next(iter(masks.values()))
+    for found, mask in masks.items():
+        if found == object_id:
+            return mask
+    raise PromptError(
+        f"{path}: holds the objects {', '.join(map(str, masks))}: give one of them as object_id"
+    )
+
+
+def _masks_of_file(path: Path, object_id: int) -> dict[int, np.ndarray]:
     """The masks of a picture: by their ids if it is indexed and holds several, else the given object's."""
     try:
         ids = load_id_image(path)
@@ -174,7 +193,7 @@ def _masks_of_file(path: Path, object_id: int, single: bool = False) -> dict[int
     found = [int(value) for value in np.unique(ids) if value]
     if not found:
         raise PromptError(f"{path}: the mask is empty, all its pixels are black")
-    if len(found) == 1 or single:
+    if len(found) == 1:
         return {object_id: ids > 0}
     return {value: ids == value for value in found}
 

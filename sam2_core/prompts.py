@@ -26,7 +26,7 @@ class Prompt:
         labels: (N,) int32, 1 on the object, 0 on the background; None: all 1.
         box: (4,) float32 x_min, y_min, x_max, y_max in pixels, or None. May come together with points.
         mask: bool (H, W) of the image's size, or None. Excludes points and box.
-        label: a name for the object; empty: keep the name it has.
+        label: a name for the object; empty: keep the name it has, which it loses by a restart.
         restart: forget the object first, if it is known.
 
     Raises:
@@ -45,6 +45,10 @@ class Prompt:
         _set(self, "object_id", _object_id(self.object_id))
         if not isinstance(self.label, str):
             raise PromptError(f"label {self.label!r} is a {type(self.label).__name__}: give a string")
+        if not isinstance(self.restart, (bool, np.bool_)):
+            raise PromptError(
+                f"restart {self.restart!r} is a {type(self.restart).__name__}: give true or false"
+            )
         if self.mask is not None and (self.points is not None or self.box is not None):
             raise PromptError("a mask comes alone: give a mask, or points and a box")
         if self.mask is None and self.points is None and self.box is None:
@@ -124,7 +128,7 @@ def _floats(values: Any, what: str, form: str) -> NDArray[np.float32]:
     try:
         with np.errstate(over="ignore"):  # too large a number becomes infinite, and is refused as such
             array = np.array(values, np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise PromptError(f"{what} can't be read as numbers ({error}): give {form}") from None
     if not np.isfinite(array).all():
         raise PromptError(f"{what} {_numbers(array)[:120]} contain NaN or infinity: give {form}")
@@ -133,9 +137,9 @@ def _floats(values: Any, what: str, form: str) -> NDArray[np.float32]:
 
 def _points(values: Any) -> NDArray[np.float32]:
     form = "N points (x, y) in pixels"
-    if len(np.shape(values)) and np.shape(values)[0] > MAX_POINTS:
-        raise PromptError(f"{np.shape(values)[0]} points are too many: give at most {MAX_POINTS}")
     points = _floats(values, "points", form)
+    if points.ndim and len(points) > MAX_POINTS:
+        raise PromptError(f"{len(points)} points are too many: give at most {MAX_POINTS}")
     if points.ndim != 2 or points.shape[1] != 2:
         raise PromptError(f"points have shape {points.shape}: give {form}")
     if not len(points):
@@ -167,7 +171,10 @@ def _box(values: Any) -> NDArray[np.float32]:
 
 
 def _mask(values: Any) -> NDArray[np.bool_]:
-    mask = np.asarray(values)
+    try:
+        mask = np.asarray(values)
+    except ValueError as error:  # rows of different lengths
+        raise PromptError(f"mask can't be read as a picture ({error}): give bool (H, W)") from None
     if mask.ndim != 2 or mask.dtype not in (np.bool_, np.uint8):
         raise PromptError(
             f"mask is {mask.dtype} {mask.shape}: give bool (H, W), or uint8 with the object non-zero"

@@ -43,16 +43,23 @@ class Searches:
         if not self._waiting:
             return False
         search = self._waiting[0]
-        if search.future.running() or search.future.set_running_or_notify_cancel():
+        wanted = search.future.running() or search.future.set_running_or_notify_cancel()
+        found: list[Track] = []
+        error: Exception | None = None
+        if wanted:
             try:
                 next(search.pieces)
                 return False
             except StopIteration as end:
-                search.future.set_result(end.value)
+                found = end.value
             except Exception as failure:  # whatever it is belongs to the one who asked
-                search.future.set_exception(failure)
-        with self._lock:
+                error = failure
+        with self._lock:  # before it is told, for whoever hears of it may give up the others
             self._waiting.popleft()
+        if error is not None:
+            search.future.set_exception(error)
+        elif wanted:
+            search.future.set_result(found)
         return True
 
     def give_up(self, reason: str) -> None:

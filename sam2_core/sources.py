@@ -70,6 +70,8 @@ def open_source(text: str) -> Source:
         SourceError: there is nothing of the kind, or it can't be read.
     """
     if text.isdecimal():
+        if int(text) >= 2**31:
+            raise SourceError(f"camera {text}: there is none of this number; give 0 for the first")
         return CaptureSource(int(text), f"camera{text}", newest_only=True)
     if text.lower().startswith(STREAMS):
         # What comes over http may be a file, of which every frame is wanted; the others are live.
@@ -94,6 +96,10 @@ class FolderSource:
         )
         if not self.paths:
             raise SourceError(f"{folder}: no pictures ({', '.join(PICTURES)})")
+        stems = [path.stem for path in self.paths]
+        twice = next((path for path in self.paths if stems.count(path.stem) > 1), None)
+        if twice is not None:  # what is written of them would have one name
+            raise SourceError(f"{folder}: has two pictures called {twice.stem}: leave one of them")
         self.name = folder.resolve().name
         self.fps = DEFAULT_FPS
         self.total: int | None = len(self.paths)

@@ -72,6 +72,7 @@ class Tracker:
             PromptError: a prompt can't be followed. Nothing has changed; call again with the same image.
             ValueError: the image is not uint8 RGB.
         """
+        prompts = list(prompts)
         if prompts and isinstance(image, np.ndarray) and image.ndim == 3:  # refused before the costly part
             self.resolve(prompts, *image.shape[:2])
         return self.advance(self.encode(image), self.object_ids, prompts)
@@ -345,7 +346,9 @@ class Tracker:
                 judged.motion,
                 judged.rivalry,
             )
-            label = (prompt.label if prompt is not None else "") or (old.label if old is not None else "")
+            label = (prompt.label if prompt is not None else "") or (
+                "" if afresh or old is None else old.label
+            )
             states[object_id] = ObjectState(
                 label, bank.with_entry(entry), now, output.logits.clone(), judged.track, in_sight
             )

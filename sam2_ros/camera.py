@@ -6,7 +6,8 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
 from copy import copy
 from typing import Any
 
@@ -26,7 +27,7 @@ from sam2_ros import conversions
 from sam2_ros.answers import answer
 from sam2_ros.diagnostics import Meter, Report
 from sam2_ros.interfaces import Discover, Prompt, Remove
-from sam2_ros.parameters import TrackerSettings
+from sam2_ros.parameters import ParameterError, TrackerSettings
 
 OUTPUT_DEPTH = 5
 """Outputs are reliable and volatile, and the last so many are kept."""
@@ -69,50 +70,79 @@ class Camera:
         self._object_ids: list[int] = []
         self._last: tuple[int, tuple[int, int]] | None = None  # stamp and size of the newest image
         self._told: dict[str, float] = {}
+        self._publishers: list[Any] = []
+        self._services: list[Any] = []
+        try:
+            self._advertise()
+        except Exception:
+            self.destroy()
+            raise
 
+    def _advertise(self) -> None:
+        """Creates the publishers and services."""
         self._mask = self._publisher(Image, "mask")
         self._detections = self._publisher(Detection2DArray, "detections")
         self._overlay = self._publisher(Image, "overlay")
         self._overlay_jpeg = self._publisher(CompressedImage, "overlay/compressed")
         # Reentrant: the next request is taken while others wait for their mask.
         group = ReentrantCallbackGroup()
-        self._services = [
-            node.create_service(
+        for kind, verb, callback in (
+            (Prompt, "prompt", self._on_prompt),
+            (Remove, "remove", self._on_remove),
+            (Trigger, "reset", self._on_reset),
+            (Discover, "discover", self._on_discover),
+        ):
+            service = self._node.create_service(
                 kind,
-                f"{name}/sam2/{verb}",
+                f"{self._name}/sam2/{verb}",
                 callback,
                 qos_profile=QoSProfile(depth=SERVICE_DEPTH),
                 callback_group=group,
             )
-            for kind, verb, callback in (
-                (Prompt, "prompt", self._on_prompt),
-                (Remove, "remove", self._on_remove),
-                (Trigger, "reset", self._on_reset),
-                (Discover, "discover", self._on_discover),
-            )
-        ]
+            self._services.append(service)
 
-    def _publisher(self, kind: type, topic: str) -> Any:
-        return self._node.create_lifecycle_publisher(
-            kind,
-            f"{self._name}/sam2/{topic}",
-            QoSProfile(depth=OUTPUT_DEPTH),  # one of its own: overrides are written into it
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
+    def _publisher(self, kind: type, name: str) -> Any:
+        topic = f"{self._name}/sam2/{name}"
+        with self._overridable(topic):
+            publisher: Any = self._node.create_lifecycle_publisher(
+                kind,
+                topic,
+                QoSProfile(depth=OUTPUT_DEPTH),  # one of its own: overrides are written into it
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            )
+        self._publishers.append(publisher)
+        return publisher
+
+    @contextmanager
+    def _overridable(self, topic: str) -> Iterator[None]:
+        """Says which parameters to look at where the quality of service of a topic cannot be had."""
+        try:
+            yield
+        except Exception as error:  # rclpy names neither the topic nor the parameter
+            full_name = self._node.resolve_topic_name(topic)
+            raise ParameterError(
+                f"{full_name} cannot be used: {error}. Correct qos_overrides.{full_name} and start again"
+            ) from error
 
     def activate(self) -> None:
-        """Subscribes, and takes requests from now on. Objects known before a deactivation are still known."""
+        """Subscribes, and takes requests from now on. Objects known before a deactivation are still known.
+
+        Raises:
+            ParameterError: the quality of service asked for cannot be had.
+        """
         live = LiveTracker(self._tracker, history_seconds=self._settings.history_seconds, worker=self._worker)
         live.on_result(self._on_result)
         self._live = live
         compressed = self._settings.image_transport == "compressed"
-        self._subscription = self._node.create_subscription(
-            CompressedImage if compressed else Image,
-            f"{self._name}/image_raw/compressed" if compressed else f"{self._name}/image_raw",
-            self._on_compressed if compressed else self._on_image,
-            copy(qos_profile_sensor_data),  # a copy: overrides are written into it
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
+        topic = f"{self._name}/image_raw/compressed" if compressed else f"{self._name}/image_raw"
+        with self._overridable(topic):
+            self._subscription = self._node.create_subscription(
+                CompressedImage if compressed else Image,
+                topic,
+                self._on_compressed if compressed else self._on_image,
+                copy(qos_profile_sensor_data),  # a copy: overrides are written into it
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            )
 
     def deactivate(self) -> None:
         """Unsubscribes and refuses what is asked for; pending requests are answered as refused."""
@@ -128,7 +158,7 @@ class Camera:
         self.deactivate()
         for service in self._services:
             self._node.destroy_service(service)
-        for publisher in (self._mask, self._detections, self._overlay, self._overlay_jpeg):
+        for publisher in self._publishers:
             self._node.destroy_lifecycle_publisher(publisher)
 
     def report(self) -> Report:
@@ -189,7 +219,7 @@ class Camera:
                     f"from {last_stamp} to {stamp} ns: a recording that begins anew, or two publishers "
                     "on one topic? Tracking goes on"
                 )
-            if size != (height, width):
+            if size != (height, width) and self._is_news("size"):
                 self._logger.info(
                     f"{self._name}: images changed from {width} x {height} to {size[1]} x {size[0]} pixels, "
                     "tracking goes on"

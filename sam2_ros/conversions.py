@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -85,6 +86,11 @@ def decode_compressed(message: CompressedImage) -> RgbImage:
     if not data.size:
         raise ImageError(f"compressed image of format '{message.format}' has no data")
     if data[:3].tobytes() != b"\xff\xd8\xff" and data[:4].tobytes() != b"\x89PNG":
+        if re.search("jpe?g|png", message.format, re.IGNORECASE):
+            raise ImageError(
+                f"compressed image of format '{message.format}' is damaged: "
+                "it does not begin like a JPEG or PNG"
+            )
         raise UnsupportedEncodingError(message.format, "jpeg, png (as sensor_msgs/CompressedImage)")
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:

@@ -32,6 +32,7 @@ class Report:
         model_p50: what the model took of it.
         statistics: of the camera's LiveTracker, since activation.
         refused: messages that could not be used, since configuration.
+        useless: images arrived since the last report, and not one of them could be used.
     """
 
     rate_in: float
@@ -41,6 +42,7 @@ class Report:
     model_p50: float | None
     statistics: LiveStatistics
     refused: int
+    useless: bool
 
 
 class Meter:
@@ -51,7 +53,7 @@ class Meter:
         self._latencies: deque[float] = deque(maxlen=WINDOW)
         self._model: deque[float] = deque(maxlen=WINDOW)
         self._received = self._published = self._refused = 0
-        self._reported = (0, 0, time.monotonic())
+        self._reported = (0, 0, 0, time.monotonic())
 
     def received(self) -> None:
         with self._lock:
@@ -71,14 +73,17 @@ class Meter:
         """The rates since the last report, the latencies of late."""
         now = time.monotonic()
         with self._lock:
-            received, published, then = self._reported
-            self._reported = (self._received, self._published, now)
+            received, published, refused, then = self._reported
+            self._reported = (self._received, self._published, self._refused, now)
             latencies, model = list(self._latencies), list(self._model)
-            counts = self._received - received, self._published - published, self._refused
+            received, published = self._received - received, self._published - published
+            useless = 0 < received == self._refused - refused
+            refused = self._refused
         seconds = max(now - then, 1e-3)
         p50, p95 = np.percentile(latencies, (50, 95)) if latencies else (None, None)
         model_p50 = float(np.median(model)) if model else None
-        return Report(counts[0] / seconds, counts[1] / seconds, p50, p95, model_p50, statistics, counts[2])
+        rates = received / seconds, published / seconds
+        return Report(*rates, p50, p95, model_p50, statistics, refused, useless)
 
 
 class Diagnostics:
@@ -129,6 +134,8 @@ class Diagnostics:
 def _summary(state: str, report: Report) -> tuple[bytes, str]:
     if state == "active" and report.rate_in == 0:
         return DiagnosticStatus.WARN, "active, but no images arrive"
+    if report.useless:
+        return DiagnosticStatus.WARN, f"{state}, but no image can be used: the node's log says why"
     return DiagnosticStatus.OK, state
 
 

@@ -100,7 +100,16 @@ class TrackerNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         # The publishers first, so that they are open when the first result comes.
         outcome = super().on_activate(state)
-        return self._transition("activate", self._activate, outcome)
+        try:
+            self._activate()
+        except ParameterError as error:
+            self._deactivate()
+            super().on_deactivate(state)
+            self.get_logger().error(f"cannot be activated: {error}")
+            return TransitionCallbackReturn.FAILURE
+        except Exception:
+            return self._failed("activate")
+        return outcome
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         outcome = self._transition("deactivate", self._deactivate, TransitionCallbackReturn.SUCCESS)

@@ -118,7 +118,7 @@ def _check_image_size(size: int) -> str | None:
 
 
 def _check_device(device: str) -> str | None:
-    if re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:\d+)?", device):
+    if re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:\d+)?", device, re.ASCII):
         return None
     return f"device '{device}' is unknown: give auto, cpu, cuda, cuda:0, cuda:1, ..."
 
@@ -127,7 +127,7 @@ def _check_cameras(cameras: Sequence[str]) -> str | None:
     if not cameras:
         return "cameras is empty: name at least one, for example [camera]"
     for name in cameras:
-        if not re.fullmatch(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", name) or "__" in name:
+        if not re.fullmatch(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", name, re.ASCII) or "__" in name:
             return (
                 f"cameras has '{name}', which is no relative topic name: use letters, digits, _ and /, "
                 "and neither begin with / nor with a digit"

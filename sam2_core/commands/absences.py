@@ -80,9 +80,12 @@ def run(options: argparse.Namespace) -> None:
     """Prints a line per video and kind, and the means."""
     from tqdm import tqdm
 
-    sequences = [s for s in sequences_of(options) if len(s.frames) >= IMAGES]
+    sequences = [s for s in sequences_of(options) if _is_fit(s)]
     if not sequences:
-        raise CommandError(f"{options.folder}: no video is as long as {IMAGES} images")
+        raise CommandError(
+            f"{options.folder}: no video is as long as {IMAGES} images, with an annotation for each of them "
+            "and an object in the first"
+        )
     model = load(options)
     memory = memory_config(options, model)
     scores: list[AbsenceScore] = []
@@ -102,6 +105,13 @@ def run(options: argparse.Namespace) -> None:
         print(line(score, width))
 
 
+def _is_fit(sequence: VideoSequence) -> bool:
+    """Whether it is known of every image where the object is: else it would be taken for away."""
+    names = [path.stem for path in sequence.frames[:IMAGES]]
+    known = len(names) == IMAGES and set(names) <= set(sequence.annotated)
+    return known and any(mask.any() for mask in sequence.masks(names[0]).values())
+
+
 def measure(
     model: SAM2,
     sequence: VideoSequence,
@@ -113,14 +123,14 @@ def measure(
 
     Args:
         model: from `load_model`.
-        sequence: at least `IMAGES` images, the first with an annotated object.
+        sequence: at least `IMAGES` images, all annotated, with an object in the first.
         kind: what is shown of the object, see `make_prompt`.
         memory: what to remember; None: the model's own settings.
         progress: called after every image.
     """
     images = [read_frame(path) for path in sequence.frames[:IMAGES]]
     annotations = [sequence.masks(path.stem) for path in sequence.frames[:IMAGES]]
-    object_id = min(annotations[0])
+    object_id = min(number for number, mask in annotations[0].items() if mask.any())
     masks = [found.get(object_id, np.zeros(images[0].shape[:2], bool)) for found in annotations]
     untouched = _Run(Tracker(model, memory))
     runs = {Absence.of(name, AWAY, masks): _Run(Tracker(model, memory)) for name in KINDS}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -77,14 +78,21 @@ def sequences_of(options: argparse.Namespace, single_object: bool = False) -> li
 
     Raises:
         DatasetError: there are none, or one is missing.
-        OSError: a list of names can't be read.
+        OSError, CommandError: a list of names can't be read.
     """
     names: list[str] | None = None
     if options.sequences is not None:
         names = []
         for name in options.sequences:
-            names += Path(name).read_text().split() if name.endswith(".txt") else [name]
+            names += _names_in(Path(name)) if name.endswith(".txt") else [name]
     return find_sequences(options.folder, names, single_object)
+
+
+def _names_in(path: Path) -> list[str]:
+    try:
+        return path.read_text("utf-8").split()
+    except UnicodeDecodeError as error:
+        raise CommandError(f"--sequences {path}: not a text ({error.reason})") from error
 
 
 def add_memory_options(parser: argparse.ArgumentParser) -> None:
@@ -145,6 +153,50 @@ def load(options: argparse.Namespace, untrained: bool = False) -> SAM2:
         raise CommandError(str(error)) from error
 
 
+def check_destinations(outputs: Mapping[str, Path | None], inputs: Iterable[str | Path | None] = ()) -> None:
+    """Refuses, before anything is computed, what could not be written in the end, or would destroy something.
+
+    Args:
+        outputs: files and folders to be written, by the options that name them.
+        inputs: files and folders that are read.
+
+    Raises:
+        CommandError: an output is read from, or is written twice.
+    """
+    read = {Path(path).expanduser().resolve() for path in inputs if path is not None}
+    taken: dict[Path, str] = {}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        place = path.resolve()
+        if place in read:
+            raise CommandError(f"{option} {path} is what is read: give another place")
+        if place in taken:
+            raise CommandError(f"{option} {path} is where {taken[place]} goes: give each a place of its own")
+        taken[place] = option
+
+
+def check_files(outputs: Mapping[str, Path | None]) -> None:
+    """Refuses folders where files are to be written.
+
+    Raises:
+        CommandError: an output is a folder.
+    """
+    for option, path in outputs.items():
+        if path is not None and path.is_dir():
+            raise CommandError(f"{option} {path} is a folder: give a file's name")
+
+
+def check_picture(option: str, path: Path | None) -> None:
+    """Refuses a name that does not end like a picture's.
+
+    Raises:
+        CommandError: OpenCV writes no such pictures.
+    """
+    if path is not None and not cv2.haveImageWriter(str(path)):
+        raise CommandError(f"{option} {path}: give a name that ends in .png or .jpg")
+
+
 def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
     """Writes uint8 RGB (H, W, 3) as the kind of picture that the path's ending names.
 
@@ -164,6 +216,14 @@ def write_json(path: Path, content: Any, indent: int | None = None) -> None:
     """Writes JSON, in a folder that is made where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=indent) + "\n")
+
+
+def from_zero(text: str) -> int:
+    """An argument that is a whole number from 0."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is below 0")
+    return value
 
 
 def positive(text: str) -> int:

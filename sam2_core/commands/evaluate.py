@@ -12,19 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from ..baselines import BASELINES, Baseline
-from ..calibration import Calibration, plot_calibration
+from ..calibration import PLOTS, Calibration, plot_calibration
 from ..checkpoints import require_checkpoint
 from ..contact_sheet import contact_sheet, sheet_row
-from ..datasets import VideoSequence
+from ..datasets import LAYOUTS, VideoSequence
 from ..evaluation import evaluate_sequence, score_sequence
 from ..evaluation_record import EvaluationRecord, fingerprint
 from ..evaluation_report import scores_as_dict, scores_as_table
 from ..evaluation_results import SequenceResult
+from ..loading import precision_name
 from .common import (
     CommandError,
     add_dataset_options,
     add_memory_options,
     add_model_options,
+    check_destinations,
+    check_files,
+    check_picture,
     load,
     memory_config,
     sequences_of,
@@ -91,6 +95,7 @@ def run(options: argparse.Namespace) -> None:
     """Evaluates every sequence and prints what came out."""
     if options.masks and (options.calibration or options.against):
         raise CommandError("--masks tracks nothing: leave out --calibration and --against")
+    _check_outputs(options)
     sequences = sequences_of(options, options.single_object)
     with _masks_folder(options) as masks:
         results = _score(options, sequences) if options.masks else _track(options, sequences, masks)
@@ -109,6 +114,27 @@ def run(options: argparse.Namespace) -> None:
     if calibration:
         print(calibration.as_text(), end="\n\n")
     print(scores_as_table(results, options.against))
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Refuses what could not be written after hours of tracking, or would overwrite the dataset."""
+    files = {
+        "--json": None if options.json in (None, "-") else Path(options.json),
+        "--contact-sheet": options.contact_sheet,
+        "--calibration": options.calibration,
+    }
+    folders = [options.folder / part for layout in LAYOUTS for part in layout]
+    check_destinations({**files, "--save-masks": options.save_masks}, [*folders, options.masks])
+    check_files(files)
+    check_picture("--contact-sheet", options.contact_sheet)
+    if options.calibration is not None and options.calibration.suffix.lower() not in PLOTS:
+        raise CommandError(
+            f"--calibration {options.calibration}: give a name that ends in {', '.join(PLOTS)}"
+        )
+    if options.save_masks is not None:
+        place = options.save_masks.resolve()
+        if any(folder.resolve() in place.parents for folder in folders):
+            raise CommandError(f"--save-masks {options.save_masks} lies in the dataset: give another place")
 
 
 @contextmanager
@@ -132,10 +158,11 @@ def _score(options: argparse.Namespace, sequences: list[VideoSequence]) -> list[
 def _track(
     options: argparse.Namespace, sequences: list[VideoSequence], masks: Path | None
 ) -> list[SequenceResult]:
-    record = EvaluationRecord(options.save_masks, _settings(options)) if options.save_masks else None
+    model = load(options)
+    settings = _settings(options, precision_name(model))
+    record = EvaluationRecord(options.save_masks, settings) if options.save_masks else None
     if record:
         print(f"{options.save_masks}: {len(record)} sequences are finished already", file=sys.stderr)
-    model = load(options)
     memory = memory_config(options, model)
     results = []
     with _progress(sequences) as advance:
@@ -192,12 +219,13 @@ def _write_sheet(
     write_picture(options.contact_sheet, contact_sheet(rows, title))
 
 
-def _settings(options: argparse.Namespace) -> dict[str, Any]:
+def _settings(options: argparse.Namespace, precision: str) -> dict[str, Any]:
     """What must be the same for results to belong together."""
     return {
         "model": options.model,
         "weights": fingerprint(require_checkpoint(options.model, options.checkpoint)),
         "image_size": options.image_size,
+        "precision": precision,
         "memory": [
             options.memory_policy,
             options.prompted_frames,

@@ -12,7 +12,16 @@ from ..configs import MODELS
 from ..mask_generator import MaskGenerator
 from ..masks import decode_rle, overlay_all
 from ..sources import read_picture
-from .common import CommandError, add_model_options, load, positive, write_json, write_picture
+from .common import (
+    CommandError,
+    add_model_options,
+    check_destinations,
+    check_files,
+    load,
+    positive,
+    write_json,
+    write_picture,
+)
 
 OPTIONS: tuple[tuple[str, type, str], ...] = (
     ("points_per_side", int, "the grid of points has its square of points"),
@@ -90,6 +99,9 @@ def run(options: argparse.Namespace) -> None:
         require_display(WITHOUT_SHOW)
     if not 0 <= options.alpha <= 1:
         raise CommandError(f"--alpha {options.alpha} is not between 0 and 1")
+    files = {"--output": options.output, "--json": options.json}
+    check_destinations(files, [options.photo, options.checkpoint])
+    check_files(files)
     image = read_picture(options.photo)
     names = (*(name for name, _, _ in OPTIONS), "multimask_output", "use_m2m")
     given = {name: value for name in names if (value := getattr(options, name)) is not None}

@@ -15,10 +15,18 @@ from numpy.typing import NDArray
 
 from ..image_predictor import ImagePredictor
 from ..masks import BoolMask, area, composite, encode_rle, mask_to_box, overlay, save_palette_png
-from ..prompt_script import add_prompt_options, script_from_options
+from ..prompt_script import add_prompt_options, files_read, script_from_options
 from ..prompts import Prompt
 from ..sources import read_picture
-from .common import CommandError, add_model_options, load, write_json, write_picture
+from .common import (
+    CommandError,
+    add_model_options,
+    check_destinations,
+    check_files,
+    load,
+    write_json,
+    write_picture,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +84,9 @@ def run(options: argparse.Namespace) -> None:
         require_display(WITHOUT_SHOW if prompts else WITHOUT_PROMPTS)
     if not 0 <= options.alpha <= 1:
         raise CommandError(f"--alpha {options.alpha} is not between 0 and 1")
+    files = {"--output": options.output, "--ids": options.ids, "--json": options.json}
+    check_destinations(files, [options.photo, *files_read(options)])
+    check_files(files)
     image = read_picture(options.photo)
     for prompt in prompts:
         prompt.check_against(*image.shape[:2])

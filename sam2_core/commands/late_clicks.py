@@ -49,6 +49,9 @@ AGES = (5, 12, 25)
 
 OBJECTS_AT_MOST = 255
 
+LOOK_SECONDS = 1.0
+"""How often it is looked whether an image that does not come was lost."""
+
 
 @dataclass(frozen=True)
 class LateScore:
@@ -110,7 +113,10 @@ def run(options: argparse.Namespace) -> None:
                 bar.write(line(score, width))
             scores += found
     if not scores:
-        raise CommandError(f"{options.folder}: no video is longer than {min(options.ages) + 2} images")
+        raise CommandError(
+            f"{options.folder}: no video is longer than {min(options.ages) + 2} images and has an object in "
+            "the first"
+        )
     if options.json:
         write_json(options.json, [vars(score) for score in scores], indent=1)
     print()
@@ -142,7 +148,7 @@ def measure(
         CommandError: the prompts are more than a tracker holds.
         PromptError: an age lies beyond the history.
     """
-    truth = sequence.masks(sequence.frames[0].stem)
+    truth = {i: mask for i, mask in sequence.masks(sequence.frames[0].stem).items() if mask.any()}
     runs = [
         _Run(mask, ages, kind, number * (1 + 2 * len(ages))) for number, mask in enumerate(truth.values())
     ]
@@ -233,13 +239,16 @@ class _Player:
         self._live.close()
 
     def show(self, image: NDArray[np.uint8], index: int) -> LiveResult:
-        """Hand over image number `index`, wait for its result."""
+        """Hand over image number `index`, wait for its result.
+
+        Raises:
+            RuntimeError: it could not be processed; the log says why.
+        """
         with self._arrived:
             self._live.submit(image, self._stamp(index))
-            self._arrived.wait_for(
-                lambda: self._newest is not None and self._newest.stamp == self._stamp(index)
-            )
-            assert self._newest is not None
+            while self._newest is None or self._newest.stamp != self._stamp(index):
+                if not self._arrived.wait(LOOK_SECONDS) and self._live.statistics().dropped:
+                    raise RuntimeError(f"image {index} could not be processed")
             return self._newest
 
     def ask(self, prompt: Prompt, index: int | None) -> None:

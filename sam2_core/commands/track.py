@@ -17,12 +17,22 @@ from numpy.typing import NDArray
 from ..image_predictor import ImagePredictor
 from ..masks import overlay
 from ..outputs import BoxCsv, MaskFolder, Output, OverlayVideo, RunLengthJson
-from ..prompt_script import Script, add_prompt_options, script_from_options
+from ..prompt_script import Script, add_prompt_options, files_read, script_from_options
 from ..prompts import Prompt, PromptError
 from ..sources import CaptureSource, Frame, Source, open_source
 from ..tracker import Track, Tracker
 from ..window import ask_prompts
-from .common import CommandError, add_memory_options, add_model_options, load, memory_config, positive
+from .common import (
+    CommandError,
+    add_memory_options,
+    add_model_options,
+    check_destinations,
+    check_files,
+    from_zero,
+    load,
+    memory_config,
+    positive,
+)
 from .image import segment
 
 UNCERTAIN_FRAMES = 2
@@ -91,7 +101,11 @@ def add(commands: Any) -> None:
     )
     add_prompt_options(parser)
     parser.add_argument(
-        "--draw", nargs="+", type=int, metavar="N", help="open a window in these frames, to click on objects"
+        "--draw",
+        nargs="+",
+        type=from_zero,
+        metavar="N",
+        help="open a window in these frames, to click on objects",
     )
     outputs = parser.add_argument_group("outputs", "without any: the overlay video, as NAME_sam2.mp4")
     outputs.add_argument(
@@ -124,9 +138,11 @@ def run(options: argparse.Namespace) -> None:
         require_display(WITHOUT_PROMPTS)
     if not 0 <= options.alpha <= 1:
         raise CommandError(f"--alpha {options.alpha} is not between 0 and 1")
-    if options.fps is not None and not options.fps > 0:
-        raise CommandError(f"--fps {options.fps:g} is not above 0")
-    _keep_source(options)
+    if options.fps is not None and not 0 < options.fps < float("inf"):
+        raise CommandError(f"--fps {options.fps:g} is not a number above 0")
+    files = {"--output": options.output, "--json": options.json, "--boxes": options.boxes}
+    check_destinations({**files, "--masks": options.masks}, [options.source, *files_read(options)])
+    check_files(files)
     source = open_source(options.source)
     try:
         model = load(options)
@@ -144,14 +160,6 @@ def run(options: argparse.Namespace) -> None:
             f"sam2 track: nothing was shown in frame {late[0]}, there were only {frames} frames",
             file=sys.stderr,
         )
-
-
-def _keep_source(options: argparse.Namespace) -> None:
-    """Refuses to write over what is to be read."""
-    source = Path(options.source).expanduser()
-    for name, path in (("--output", options.output), ("--masks", options.masks)):
-        if path is not None and path.exists() and source.exists() and path.samefile(source):
-            raise CommandError(f"{name} {path} is the source itself: give another place")
 
 
 def _open_outputs(options: argparse.Namespace, source: Source) -> list[Output]:

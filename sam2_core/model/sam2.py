@@ -414,6 +414,10 @@ class SAM2(nn.Module):
         logits = F.interpolate(
             mask * MASK_SCALE + MASK_BIAS, size=(size // 4, size // 4), mode="bilinear", antialias=True
         )
+        # an object too small for the logits' resolution keeps the place that shows most of it
+        share = (logits.amax(dim=(2, 3), keepdim=True) - MASK_BIAS) / MASK_SCALE
+        enlarged = (logits - MASK_BIAS) / share + MASK_BIAS
+        logits = torch.where((share > 0) & (share <= 0.5), enlarged, logits)
         embedding = vision.embedding.expand(len(mask), -1, -1, -1)
         seen = self.decode(embedding, vision.high_resolution, mask_logits=self.mask_downsample(mask))
         present = mask.flatten(1).any(dim=1, keepdim=True)

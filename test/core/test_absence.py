@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -15,7 +16,7 @@ from scene import filled, red_box
 
 from sam2_core import Prompt, Track, Tracker
 from sam2_core.absence import KINDS, Absence
-from sam2_core.commands import absences
+from sam2_core.commands import CommandError, absences
 from sam2_core.datasets import find_sequences
 from sam2_core.masks import BoolMask
 from sam2_core.model import SAM2
@@ -122,6 +123,10 @@ def test_absences_are_measured_on_a_folder_of_videos(
         assert 0 <= score.shown_away <= 1 and 0 <= score.hidden_there < 0.5
         assert 0 < score.after <= 1 and score.undisturbed > 0.5
     assert [score.kind for score in absences.means([*scores, *scores])] == list(KINDS)
+    # an image without an annotation tells nothing of where the object is
+    (tmp_path / "Annotations/squares/00017.png").unlink()
+    with pytest.raises(CommandError, match="with an annotation for each of them"):
+        absences.run(argparse.Namespace(folder=tmp_path, sequences=None))
 
 
 def test_a_swan_that_was_away_comes_back(nano: SAM2) -> None:

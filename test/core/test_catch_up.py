@@ -69,6 +69,51 @@ def test_corrections_of_an_image_that_was_passed_over_are_remembered_once(nano: 
     assert overlap(past.show(6)[0].mask, red_box(6)) > 0.8
 
 
+def test_a_prompt_on_an_image_that_was_passed_over_knows_what_was_said_before_and_meanwhile(
+    nano: SAM2, frame: Frames
+) -> None:
+    past = Past(nano, frame)
+    for index in range(5):
+        if index == 2:
+            past.pass_over(index)
+        else:
+            past.show(index, *([Prompt(1, box=red_box(0))] if index == 0 else []))
+    past.ask(2, Prompt(1, points=[[58, 90]]))
+    past.ask(1, Prompt(1, mask=filled(blue_box(1)), restart=True))  # another object under this id
+    track = past.ask(2, Prompt(1, points=[[245, 49]]))
+    assert overlap(track.mask, blue_box(2)) > 0.8
+
+
+def test_an_object_is_not_forgotten_where_the_history_ends_with_an_image_that_was_passed_over(
+    nano: SAM2, frame: Frames
+) -> None:
+    tracker = Tracker(nano)
+    timeline = Timeline(tracker, history_seconds=2.0)
+    stamps = (1_000_000_000, 2_000_000_000, 3_500_000_000)
+    first = timeline.add(frame(0), stamps[0])
+    timeline.process(first, [Prompt(1, box=red_box(0))])
+    passed_over = timeline.add(frame(1), stamps[1])
+    newest = timeline.add(frame(2), stamps[2])  # the first image has left the history now
+    for processed in (False, True):
+        if processed:
+            timeline.process(newest, [])
+        answer = timeline.go_back(Prompt(1, points=[[300, 200]], labels=[0]), passed_over)
+        assert overlap(answer.mask, red_box(1)) > 0.8
+    assert len(tracker.snapshot()[1].bank.entries) > 1
+
+
+def test_a_name_stays_whenever_the_prompt_comes_until_another_is_given_or_the_object_restarts(
+    small_nano: SAM2, frame: Frames
+) -> None:
+    past = Past(small_nano, frame)
+    for index, label in enumerate(("cup", "", "mug", "")):
+        past.show(index, *([Prompt(1, box=red_box(index), label=label)] if label else []))
+    assert past.ask(1, Prompt(1, box=red_box(1))).label == "mug"
+    assert past.show(4)[0].label == "mug"
+    assert past.ask(3, Prompt(1, box=red_box(3), restart=True)).label == ""
+    assert past.ask(3, Prompt(1, box=red_box(3), label="jug")).label == "jug"
+
+
 def test_a_restarted_object_does_not_come_back_from_the_image_that_it_restarted_in(
     small_nano: SAM2, frame: Frames
 ) -> None:

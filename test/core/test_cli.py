@@ -194,8 +194,16 @@ def test_an_interruption_leaves_complete_files(tmp_path: Path, number: int) -> N
         (["track", "{clip}", "--point", "1,2", "--image-size", "100"], "image size 100 is not a multiple"),
         (["track", "{clip}", "--point", "1,2", "--device", "toaster"], "toaster"),
         (["track", "{clip}", "--point", "1,2", "--frame", "4", "--point", "500,2"], "frame 4: point (500"),
-        (["track", "{clip}", "--point", "1,2", "-o", "{clip}"], "is the source itself: give another place"),
-        (["track", "{clip}", "--point", "1,2", "--fps", "0"], "--fps 0 is not above 0"),
+        (["track", "{clip}", "--point", "1,2", "-o", "{clip}"], "is what is read: give another place"),
+        (["track", "{clip}", "--point", "1,2", "--json", "{clip}"], "--json {clip} is what is read"),
+        (["track", "{clip}", "--point", "1,2", "--json", "a", "--boxes", "a"], "--boxes a is where --json"),
+        (["track", "{clip}", "--point", "1,2", "--json", "."], "--json . is a folder: give a file's name"),
+        (["track", "{clip}", "--mask", "{photo}", "--boxes", "{photo}"], "photo.png is what is read"),
+        (["track", "999999999999", "--point", "1,2"], "camera 999999999999: there is none of this number"),
+        (["image", "{photo}", "--point", "1,2", "-o", "{photo}"], "--output {photo} is what is read"),
+        (["everything", "{photo}", "--json", "{photo}"], "--json {photo} is what is read"),
+        (["track", "{clip}", "--point", "1,2", "--fps", "0"], "--fps 0 is not a number above 0"),
+        (["track", "{clip}", "--point", "1,2", "--fps", "inf"], "--fps inf is not a number above 0"),
         (["track", "{clip}", "--point", "1,2", "-o", "x.gif"], "x.gif: unknown kind of video; give one of"),
         (["track", "{clip}", "--point", "1,2", "--alpha", "7"], "--alpha 7.0 is not between 0 and 1"),
         (["evaluate", "nowhere"], "nowhere: no such folder"),
@@ -216,7 +224,7 @@ def test_an_error_is_one_clear_line_and_exit_code_2(
     assert sam2(*(argument.format(clip=clip, photo=photo) for argument in arguments)) == 2
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("sam2 ")]
     assert len(errors) == 1
-    assert message in errors[0]
+    assert message.format(clip=clip, photo=photo) in errors[0]
 
 
 def test_a_foreign_checkpoint_ends_without_a_traceback(tmp_path: Path) -> None:

@@ -119,6 +119,16 @@ def test_only_named_sequences_are_taken(davis2016: Path) -> None:
     assert [sequence.name for sequence in find_sequences(davis2016, ["dog"])] == ["dog"]
     with pytest.raises(DatasetError, match="no sequence 'cow'; there are cat, dog"):
         find_sequences(davis2016, ["cow"])
+    with pytest.raises(DatasetError, match="no sequence is named; there are cat, dog"):
+        find_sequences(davis2016, [])
+    assert [sequence.name for sequence in find_sequences(davis2016, ["dog", "cat", "dog"])] == ["dog", "cat"]
+
+
+def test_annotations_that_belong_to_no_frame_are_named(davis2016: Path) -> None:
+    for path in (davis2016 / "Annotations/480p/dog").iterdir():
+        path.rename(path.with_name(f"mask_{path.name}"))
+    with pytest.raises(DatasetError, match=r"none of its files has the name of a picture"):
+        find_sequences(davis2016)
 
 
 def test_a_folder_of_another_kind_is_refused_with_what_was_expected(tmp_path: Path) -> None:

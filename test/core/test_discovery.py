@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from live_stream import PATIENCE, Frames, Stream
+from live_stream import PATIENCE, PERIOD, Frames, Stream
 from scene import filled, overlap, red_box
 
 from sam2_core import Prompt, PromptError, Tracker, Worker
@@ -166,3 +166,32 @@ def test_a_search_that_is_cut_short_is_answered(small_nano: SAM2, frame: Frames,
     stream.live.close()
     with pytest.raises(PromptError, match="closed"):
         stream.live.discover().result(PATIENCE)
+
+
+def test_whoever_hears_of_the_first_search_may_close_the_stream(small_nano: SAM2, frame: Frames) -> None:
+    stream = Stream(small_nano, frame)
+    stream.show(0)
+    first, second = stream.live.discover(), stream.live.discover()
+    first.add_done_callback(lambda _: stream.live.close())
+    with pytest.raises(PromptError, match="closed"):
+        second.result(PATIENCE)
+    assert first.result(PATIENCE)
+    assert stream.live.statistics().memory_bytes == stream.live.statistics().object_bytes
+
+
+def test_what_waits_behind_a_prompt_is_answered_where_a_listener_closes_the_stream(
+    small_nano: SAM2, frame: Frames
+) -> None:
+    stream = Stream(small_nano, frame)
+    stream.show(0)
+    stream.hold_up(1)
+    stream.live.on_result(lambda result: stream.live.close() if result.again else None)
+    waiting = [
+        stream.live.prompt(Prompt(1, box=red_box(0)), PERIOD),
+        stream.live.discover(),
+        stream.live.discover(),
+    ]
+    stream.tracker.gate.set()
+    for future in waiting[1:]:
+        with pytest.raises(PromptError, match="closed"):
+            future.result(PATIENCE)

@@ -188,6 +188,13 @@ def test_without_a_network_the_error_tells_how_to_do_it_by_hand(
     assert list(tmp_path.iterdir()) == [], "nothing is left behind"
 
 
+def test_a_mirror_without_a_scheme_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SAM2_MIRROR", "mirror.example/sam2")
+    with pytest.raises(CheckpointError, match=r"is no address .*give SAM2_MIRROR as https://HOST/PATH"):
+        fetch(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_two_downloads_of_one_file_do_not_mix(server: Server, tmp_path: Path) -> None:
     server.stall_once_after = 1000
     first = threading.Thread(target=fetch, args=(tmp_path,))

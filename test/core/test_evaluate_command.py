@@ -201,6 +201,44 @@ def test_a_sequence_whose_masks_were_removed_is_done_again(
     assert len(list((masks / "one").iterdir())) == 3
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--save-masks", "{root}/Annotations/480p"], "is what is read: give another place"),
+        (["--save-masks", "{root}/Annotations/480p/deeper"], "lies in the dataset: give another place"),
+        (["--save-masks", "{root}/JPEGImages/480p"], "is what is read: give another place"),
+        (["--calibration", "x.xyz"], "--calibration x.xyz: give a name that ends in .png"),
+        (["--contact-sheet", "x.xyz"], "--contact-sheet x.xyz: give a name that ends in .png or .jpg"),
+        (["--json", "{root}"], "is a folder: give a file's name"),
+        (["--sequences", "{root}/none.txt"], "no sequence is named; there are one, two"),
+        (["--sequences", "{root}/binary.txt"], "binary.txt: not a text"),
+    ],
+)
+def test_what_would_fail_or_destroy_something_is_refused_before_anything_is_tracked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    root = davis2016(tmp_path)
+    (root / "none.txt").write_text("\n")
+    (root / "binary.txt").write_bytes(b"\xff\xfe\x00one")
+    before = (root / "Annotations/480p/one/00003.png").read_bytes()
+    assert evaluate(root, *(argument.format(root=root) for argument in arguments)) == 2
+    assert message in capsys.readouterr().err
+    assert (root / "Annotations/480p/one/00003.png").read_bytes() == before
+
+
+def test_masks_of_another_precision_are_not_taken_for_these(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, masks = davis2016(tmp_path / "data"), tmp_path / "masks"
+    assert evaluate(root, "--save-masks", masks, "--precision", "float32") == 0
+    assert evaluate(root, "--save-masks", masks, "--precision", "bfloat16") == 2
+    assert "precision" in capsys.readouterr().err
+
+
+def test_a_sequence_named_twice_counts_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(report(capsys, davis2016(tmp_path), "--sequences", "one", "one")["sequences"]) == ["one"]
+
+
 def test_a_broken_record_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, masks = davis2016(tmp_path / "data", 3), tmp_path / "masks"
     masks.mkdir()
@@ -250,6 +288,16 @@ def test_the_contact_sheet_has_a_row_per_sequence_with_both_outlines(
             assert ((cell == (0, 230, 0)).all(axis=-1)).sum() > 50
             assert ((cell == (255, 0, 200)).all(axis=-1)).sum() > 50
         assert (row[:, 150:390] == (255, 230, 0)).all(axis=-1).any(), "the click"
+
+
+def test_frames_of_different_shapes_have_room_in_one_contact_sheet(tmp_path: Path) -> None:
+    root = davis2016(tmp_path / "data")
+    frame, truth = (root / f"{kind}/480p/one/00003" for kind in ("JPEGImages", "Annotations"))
+    image, ids = scene(3, 1)
+    cv2.imwrite(f"{frame}.jpg", image[:64, :, ::-1])
+    save_mask_png(f"{truth}.png", ids[:64] > 0)
+    assert evaluate(root, "--contact-sheet", tmp_path / "sheet.png") == 0
+    assert (tmp_path / "sheet.png").is_file()
 
 
 def test_the_contact_sheet_lies_in_out_unless_it_is_named(

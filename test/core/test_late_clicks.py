@@ -48,3 +48,12 @@ def test_what_can_not_be_measured_is_told(squares: Path, capsys: pytest.CaptureF
     assert "no video is longer than 42 images" in capsys.readouterr().err
     assert main(["benchmark", "absences", str(squares)]) == 2
     assert "no video is as long as 40 images" in capsys.readouterr().err
+
+
+def test_an_object_that_is_not_in_the_first_image_is_left_out(squares: Path, small_nano: SAM2) -> None:
+    [sequence] = find_sequences(squares)
+    known = len(late_clicks.measure(small_nano, sequence, ages=(2,)))
+    first = sequence.annotations[""][sequence.frames[0].stem]
+    cv2.imwrite(str(first), np.zeros((240, 320), np.uint8))
+    assert known > 0
+    assert late_clicks.measure(small_nano, sequence, ages=(2,)) == []

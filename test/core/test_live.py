@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,7 +106,9 @@ def test_a_second_prompt_on_the_same_image_replaces_what_the_first_left(stream: 
     assert overlap(stream.results[-1].tracks[0].mask, red_box(3)) > 0.8
 
 
-@pytest.mark.parametrize(("index", "message"), [(-1, "history reaches from"), (9, "history reaches from")])
+@pytest.mark.parametrize(
+    ("index", "message"), [(-1, "history reaches from"), (9, "0.800 s after the newest")]
+)
 def test_a_stamp_outside_the_history_is_refused_with_its_limits(
     stream: Stream, index: int, message: str
 ) -> None:
@@ -113,6 +116,24 @@ def test_a_stamp_outside_the_history_is_refused_with_its_limits(
     stream.show(1)
     with pytest.raises(PromptError, match=message):
         stream.ask(Prompt(1, points=[[50, 90]]), index=index)
+
+
+def test_a_prompt_on_an_image_that_was_lost_on_its_way_lands_on_the_one_before(stream: Stream) -> None:
+    stream.show(0)
+    stream.show(1)
+    track = stream.ask(Prompt(1, mask=filled(red_box(1))), index=2)
+    assert overlap(track.mask, red_box(1)) > 0.8
+    assert overlap(stream.show(3).tracks[0].mask, red_box(3)) > 0.8
+
+
+@pytest.mark.parametrize("stamp", [None, float("nan"), 1.5])
+def test_a_stamp_that_is_no_whole_number_is_refused_and_the_stream_goes_on(
+    stream: Stream, frame: Frames, stamp: Any
+) -> None:
+    with pytest.raises(ValueError, match="give whole nanoseconds"):
+        stream.live.submit(frame(0), stamp)
+    stream.show(0)
+    assert stream.live.statistics().received == 1
 
 
 def test_a_prompt_before_any_image_is_refused(stream: Stream) -> None:

@@ -22,13 +22,13 @@ def stream(nano: SAM2, frame: Frames) -> Iterator[Stream]:
 
 
 def test_stamps_that_run_backwards_are_survived(stream: Stream) -> None:
-    for index in (5, 6):
+    for index in (15, 16):
         stream.show(index)
-    stream.ask(Prompt(1, box=red_box(6)))
+    stream.ask(Prompt(1, box=red_box(16)))
     result = stream.show(2)
     assert result.stamp == 3 * PERIOD and len(result.tracks) == 1
-    with pytest.raises(PromptError, match="history reaches"):
-        stream.ask(Prompt(1, points=[[60, 90]]), index=6)
+    with pytest.raises(PromptError, match="after the newest image"):
+        stream.ask(Prompt(1, points=[[60, 90]]), index=16)
 
 
 def test_an_image_that_was_overtaken_on_its_way_costs_nothing_of_the_past(stream: Stream) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as coco
 
 from sam2_core import masks
 
@@ -106,6 +107,19 @@ def test_uncompressed_run_lengths_are_understood() -> None:
     # COCO counts down the columns, beginning with background.
     mask = masks.decode_rle({"size": [3, 2], "counts": [1, 3, 2]})
     assert mask.tolist() == [[False, True], [True, False], [True, False]]
+
+
+@pytest.mark.parametrize("counts", ["", "0", "p", "~", "é", [], [1, 3], [1, 3, 2, 1], [7, -1], [10**13]])
+def test_a_damaged_run_length_code_is_refused(counts: object) -> None:
+    with pytest.raises(ValueError, match="run"):
+        masks.decode_rle({"size": [3, 2], "counts": counts})
+
+
+def test_run_lengths_are_those_of_pycocotools() -> None:
+    random = np.random.default_rng(1)
+    for share in (0.0, 0.02, 0.5, 1.0):
+        mask = random.random((61, 47)) < share
+        assert (masks.decode_rle(coco.encode(np.asfortranarray(mask, np.uint8))) == mask).all()
 
 
 def test_an_id_image_survives_a_palette_png(tmp_path: Path) -> None:

@@ -101,6 +101,19 @@ def test_a_json_file_says_the_same(tmp_path: Path) -> None:
     assert by_id[3].restart
 
 
+def test_a_json_entry_takes_its_own_object_of_a_picture_that_holds_several(tmp_path: Path) -> None:
+    ids = np.repeat(np.array([[0, 2, 7]], np.uint8), 4, axis=0)
+    save_palette_png(tmp_path / "ids.png", ids)
+    ((prompt,),) = script_from_file(
+        write(tmp_path / "prompts.json", [{"object_id": 7, "mask": "ids.png"}])
+    ).values()
+    assert (prompt.mask == (ids == 7)).all()
+    with pytest.raises(PromptError, match=r"ids.png: holds the objects 2, 7: give one of them as object_id"):
+        script_from_file(write(tmp_path / "prompts.json", [{"object_id": 3, "mask": "ids.png"}]))
+    with pytest.raises(PromptError, match="holds the objects"):
+        script_from_file(write(tmp_path / "prompts.json", [{"object_id": [7], "mask": "ids.png"}]))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -133,6 +146,7 @@ def test_what_can_not_be_understood_is_named(arguments: tuple[str, ...], message
         ([{"frame": -3, "points": [[1, 2]]}], "entry 0: frame -3 is not a whole number"),
         ([{"object_id": 1}], "entry 0: the prompt is empty"),
         ([{"object_id": 1, "mask": {"size": [2, 2]}}], "entry 0: mask is not a COCO run-length code"),
+        ([{"mask": {"size": [2, 2], "counts": [10**400]}}], "entry 0: mask is not a COCO run-length code"),
     ],
 )
 def test_a_wrong_entry_of_the_file_is_named(entries: object, message: str, tmp_path: Path) -> None:

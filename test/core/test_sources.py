@@ -53,6 +53,13 @@ def test_a_folder_gives_its_pictures_in_the_order_of_their_numbers(tmp_path: Pat
     assert frames[2].image[0, 0].tolist() == [200, 0, 10], "pictures are RGB"
 
 
+def test_two_pictures_of_one_name_are_refused(tmp_path: Path) -> None:
+    for ending in ("png", "jpg"):
+        cv2.imwrite(str(tmp_path / f"7.{ending}"), np.zeros((4, 6, 3), np.uint8))
+    with pytest.raises(SourceError, match="two pictures called 7"):
+        open_source(str(tmp_path))
+
+
 def test_a_video_gives_every_frame_and_knows_its_rate(tmp_path: Path) -> None:
     source = open_source(str(write_video(tmp_path / "clip.avi", 9)))
     assert (source.name, source.fps, source.total) == ("clip", 12, 9)

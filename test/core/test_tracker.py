@@ -59,6 +59,21 @@ def test_a_mask_is_taken_as_it_is(nano: SAM2, frame: Frames) -> None:
     assert track.score == 1.0
 
 
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_a_mask_too_small_for_the_model_is_still_somewhere(small_nano: SAM2, size: int) -> None:
+    image = np.full((480, 640, 3), 90, np.uint8)
+    mask = np.zeros((480, 640), bool)
+    mask[200 : 200 + size, 300 : 300 + size] = True
+    [track] = Tracker(small_nano).step(image, [Prompt(1, mask=mask)])
+    assert track.visible
+    assert (track.mask & mask).any()
+
+
+def test_prompts_may_come_from_any_iterable(small_nano: SAM2, frame: Frames) -> None:
+    tracks = Tracker(small_nano).step(frame(0), (Prompt(i, box=red_box(0)) for i in (1, 2)))  # type: ignore[arg-type]
+    assert [track.object_id for track in tracks] == [1, 2]
+
+
 def test_adding_correcting_and_removing_an_object_leaves_the_others_as_they_are(
     nano: SAM2, frame: Frames
 ) -> None:
@@ -104,8 +119,9 @@ def test_a_click_refines_what_was_tracked_into_the_image(nano: SAM2, frame: Fram
 def test_a_restart_forgets_what_was_known(nano: SAM2, frame: Frames) -> None:
     tracker, fresh = Tracker(nano), Tracker(nano)
     for index in range(3):
-        tracker.step(frame(index), [Prompt(1, box=red_box(0))] if index == 0 else [])
+        tracker.step(frame(index), [Prompt(1, box=red_box(0), label="red")] if index == 0 else [])
     [restarted] = tracker.step(frame(3), [Prompt(1, box=blue_box(3), restart=True)])
+    assert restarted.label == ""
     [expected] = fresh.step(frame(3), [Prompt(1, box=blue_box(3))])
     assert same(restarted, expected)
     assert same(tracker.step(frame(4))[0], fresh.step(frame(4))[0])

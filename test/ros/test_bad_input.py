@@ -193,8 +193,9 @@ def test_damaged_compressed_images_are_told_and_survived(start: Start, client: C
     log = client.collect(Log, "/rosout")
     images = client.publisher(CompressedImage, "/camera/image_raw/compressed")
     images.publish(CompressedImage(format="jpeg", data=b"\xff\xd8\xff\xe0" + bytes(100)))
+    images.publish(CompressedImage(format="bgr8; png compressed ", data=bytes(100)))
     images.publish(CompressedImage(format="h265", data=bytes(100)))
-    for text in ("'jpeg' is damaged", "'h265' is not supported"):
+    for text in ("'jpeg' is damaged", "it does not begin like a JPEG or PNG", "'h265' is not supported"):
         client.wait_until(lambda text=text: any(text in entry.msg for entry in log), text)
     assert client.state() == "active"
 
@@ -266,6 +267,29 @@ def test_a_bad_parameter_fails_the_transition_and_can_be_corrected(start: Start,
     assert not client.set_parameter("max_objects", 0).successful
     assert client.set_parameter("max_objects", 10).successful
     bring_up(client)
+
+
+@pytest.mark.parametrize(
+    ("override", "value", "transition"),
+    [
+        ("/camera/sam2/detections.publisher.reliability", "relaible", "configure"),
+        ("/camera/image_raw.subscription.depth", "deep", "activate"),
+    ],
+)
+def test_a_quality_of_service_that_cannot_be_had_is_named_and_leaves_nothing_behind(
+    start: Start, client: Client, override: str, value: str, transition: str
+) -> None:
+    node = start(**{f"qos_overrides.{override}": value})
+    log = client.collect(Log, "/rosout")
+    if transition == "activate":
+        assert client.change_state("configure")
+    assert not client.change_state(transition)
+    topic = override.split(".")[0]
+    complaint = f"Correct qos_overrides.{topic} and start again"
+    client.wait_until(lambda: [e for e in log if complaint in e.msg], complaint)
+    assert client.state() == {"configure": "unconfigured", "activate": "inactive"}[transition]
+    if transition == "configure":
+        assert node.count_publishers("/camera/sam2/mask") == 0
 
 
 def test_what_does_not_fit_the_model_fails_the_transition(start: Start, client: Client) -> None:

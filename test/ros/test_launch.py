@@ -155,6 +155,48 @@ def test_the_camera_stand_in_and_rviz_follow_the_first_camera(description: types
     assert Path(rviz["arguments"][1]).is_file()
 
 
+def cameras_of(description: types.ModuleType, **given: str) -> str:
+    """The name of the camera that the video is published as."""
+    [video] = [options for kind, _, options in actions_for(description, video="0", **given) if kind == "Node"]
+    return str(video["namespace"])
+
+
+@pytest.mark.parametrize(
+    ("namespace", "content", "expected"),
+    [
+        ("", {"/**": {"ros__parameters": {"cameras": ["front"]}}}, "front"),
+        ("", {"sam2": {"ros__parameters": {"cameras": ["front", "rear"]}}}, "front"),
+        ("robot", {"/robot/sam2": {"ros__parameters": {"cameras": ["front"]}}}, "/robot/front"),
+        ("robot", {"robot": {"sam2": {"ros__parameters": {"cameras": ["front"]}}}}, "/robot/front"),
+        ("", {"driver": {"ros__parameters": {"cameras": ["lidar"]}}}, "camera"),
+        ("", {"driver": {"ros__parameters": {"cameras": 2}}}, "camera"),
+        ("", {"sam2": {"ros__parameters": {"cameras": "front"}}}, "camera"),
+        ("", {"sam2": None}, "camera"),
+        ("", None, "camera"),
+    ],
+)
+def test_the_first_camera_is_the_one_that_the_node_reads_from_the_file(
+    description: types.ModuleType, tmp_path: Path, namespace: str, content: object, expected: str
+) -> None:
+    path = tmp_path / "parameters.yaml"
+    path.write_text(yaml.safe_dump(content))
+    assert cameras_of(description, namespace=namespace, params_file=str(path)) == expected
+
+
+def test_a_list_without_cameras_is_left_to_the_node_to_refuse(description: types.ModuleType) -> None:
+    assert cameras_of(description, cameras="[]") == "camera"
+
+
+@pytest.mark.parametrize(("given", "expected"), [("", {}), ("true", {"use_sim_time": True})])
+def test_simulated_time_is_left_to_the_file_unless_it_is_given_and_then_it_is_everyones(
+    description: types.ModuleType, given: str, expected: dict
+) -> None:
+    actions = actions_for(description, video="0", rviz="true", use_sim_time=given)
+    nodes = [options for kind, _, options in actions if kind in ("LifecycleNode", "Node")]
+    assert len(nodes) == 3
+    assert all(options["parameters"][-1] == expected for options in nodes)
+
+
 def test_the_executables_are_those_of_the_package(description: types.ModuleType) -> None:
     entry_points = (ROOT / "setup.py").read_text()
     actions = actions_for(description, video="street.mp4")

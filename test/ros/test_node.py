@@ -272,6 +272,19 @@ def test_diagnostics_tell_how_each_camera_is_doing(start: Start, client: Client,
     ]
 
 
+def test_diagnostics_warn_where_no_image_can_be_used(start: Start, client: Client) -> None:
+    start()
+    bring_up(client)
+    reports = client.collect(DiagnosticArray, "/diagnostics")
+    images = client.publisher(Image, "/camera/image_raw")
+
+    def warned() -> bool:
+        images.publish(Image(encoding="16UC1", width=2, height=2, step=4, data=bytes(8)))
+        return any("no image can be used" in status.message for r in reports for status in r.status)
+
+    client.wait_until(warned, "a warning")
+
+
 def test_diagnostics_of_an_inactive_node_know_its_objects(start: Start, client: Client, frame: Frame) -> None:
     start()
     bring_up(client)

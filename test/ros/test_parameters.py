@@ -113,6 +113,7 @@ BAD = [
     ("cameras", ["a", "a"], "cameras names one twice: a, a"),
     ("cameras", ["/front"], "'/front', which is no relative topic name"),
     ("cameras", ["1st"], "'1st'"),
+    ("cameras", ["caméra"], "'caméra'"),
     ("cameras", [""], "''"),
     ("cameras", ["a//b"], "'a//b'"),
     ("image_transport", "theora", "'theora' is unknown: choose one of raw, compressed"),
