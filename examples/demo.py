@@ -153,9 +153,11 @@ def processes(video: Path) -> Iterator[list[subprocess.Popen]]:
         "pace_timeout": PATIENCE,
     }
     given = [item for name, value in camera.items() for item in ("-p", f"{name}:={value}")]
+    # The next image comes when the one before is done: a lost one would be waited for.
+    reliable = ["-p", "qos_overrides./camera/image_raw.subscription.reliability:=reliable"]
     python = [sys.executable, "-m"]
     started = [
-        subprocess.Popen([*python, "sam2_ros.tracker_node"]),
+        subprocess.Popen([*python, "sam2_ros.tracker_node", "--ros-args", *reliable]),
         subprocess.Popen([*python, "sam2_ros.video_publisher", "--ros-args", "-r", "__ns:=/camera", *given]),
     ]
     try:
