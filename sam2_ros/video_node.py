@@ -25,6 +25,8 @@ SETTLE_SECONDS = 0.5
 
 POLL_SECONDS = 0.05
 
+LONGEST_WAIT_SECONDS = 60.0
+
 
 @dataclass(frozen=True)
 class VideoSettings:
@@ -129,15 +131,13 @@ class VideoPublisher(Node):
         published = 0
         due = time.monotonic()
         for image in _images(settings, source):
-            if not source.live:
-                self._sleep(due - time.monotonic())
+            if published and not source.live:
+                due = self._wait_a_period(due, source.rate)
             if self._closed:
                 return
             header = Header(stamp=self.get_clock().now().to_msg(), frame_id=settings.frame_id)
             self._publisher.publish(image_message(image, "bgr8", header))
             published += 1
-            period = 1.0 / (self._rate or source.rate)
-            due = max(due + period, time.monotonic() - period)  # never more than one image behind
             if settings.pace_topic:
                 self._wait_for_return(header, settings.pace_timeout)
             self._wait_while(lambda: self._paused)
@@ -157,6 +157,18 @@ class VideoPublisher(Node):
     def _sleep(self, seconds: float) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self._closed, timeout=max(seconds, 0.0))
+
+    def _wait_a_period(self, due: float, source_rate: float) -> float:
+        """Waits from when an image was due until the next one is, at the rate that holds meanwhile.
+
+        Returns: when the next one is due; never more than one image behind.
+        """
+        with self._changed:
+            while True:
+                period, now = 1.0 / (self._rate or source_rate), time.monotonic()
+                if self._closed or due + period <= now:
+                    return max(due + period, now - period)
+                self._changed.wait(min(due + period - now, LONGEST_WAIT_SECONDS))
 
     def _wait_while(self, holds: Callable[[], bool], timeout: float | None = None) -> bool:
         with self._changed:

@@ -104,6 +104,16 @@ def test_a_loop_begins_again(publish: Publish, client: Client, folder: Path) -> 
     assert not np.array_equal(pixels(images[0]), pixels(images[1]))
 
 
+def test_another_rate_holds_at_once(publish: Publish, client: Client, folder: Path) -> None:
+    process = publish(folder, rate=0.0001)
+    images = client.collect(Image, "/image_raw")
+    client.wait_until(lambda: images, "the first image")
+    assert client.set_parameter("rate", 1000.0, "/video_publisher").successful
+    code, log = ended(process)
+    assert code == 0, log
+    assert len(images) == 12
+
+
 def test_it_waits_for_subscribers_and_holds_while_paused(
     publish: Publish, client: Client, folder: Path
 ) -> None:
