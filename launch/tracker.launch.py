@@ -6,6 +6,7 @@
 Every parameter of the node is an argument. One that is not given keeps its value from params_file.
 """
 
+import re
 from pathlib import Path
 
 import yaml
@@ -153,13 +154,19 @@ def first_camera(given, parameters):
 
     What is no list of names is for the node to complain of.
     """
-    own = ("/**", absolute(given["namespace"], "sam2"))
+    own = absolute(given["namespace"], "sam2")
     content = yaml.safe_load(Path(given["params_file"]).read_text())
-    named = [values.get("cameras") for node, values in node_parameters(content) if node in own]
+    named = [values.get("cameras") for node, values in node_parameters(content) if means(node, own)]
     for cameras in (parameters.get("cameras"), *reversed(named)):  # of several, the last one holds
         if isinstance(cameras, list) and cameras and isinstance(cameras[0], str):
             return cameras[0]
     return next(item.default[0] for item in specifications(TrackerSettings) if item.name == "cameras")
+
+
+def means(pattern, name):
+    """Whether a parameter file's key stands for a node: * is one part of its name, ** any number of them."""
+    parts = re.escape(pattern).replace(r"/\*\*", r"(/\w+)*").replace(r"/\*", r"/\w+")
+    return re.fullmatch(parts, name) is not None
 
 
 def node_parameters(content, *path):

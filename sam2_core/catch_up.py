@@ -52,7 +52,12 @@ class CatchUp:
         present = None if prompt.restart else rollback
         if present is not None and not prompt.label:
             prompt = replace(prompt, label=present.label)
-        earlier, later = ([m for m in part if m.index is not None] for part in self._history.around(moment))
+        earlier, later = (
+            [m for m in part if m.index is not None or object_id in m.after]
+            for part in self._history.around(moment)
+        )
+        while later and later[-1].index is None:  # the present is the newest processed image
+            later.pop()
         replayed = spread(later, CATCH_UP_IMAGES)
         index = self._tracker.index - len(replayed)
         before, shown = None, None
@@ -130,18 +135,19 @@ def _states_at(
 
     Args:
         moment: the image.
-        earlier: the processed ones before it that are still held.
-        later: the processed ones after it.
+        earlier: those before it in which something is known of the object.
+        later: those after it.
         present: what is known of the object now.
         object_id: of the object.
     """
-    after = moment.after.get(object_id)
-    if moment.index is not None:
-        return moment.before.get(object_id), after
-    # passed over: the object came to it as the image before had left it, and the next one found it
-    if earlier:
-        return earlier[-1].after.get(object_id), after
-    return later[0].before.get(object_id) if later else present, after
+    before, after = moment.before.get(object_id), moment.after.get(object_id)
+    if moment.index is None and after is None:  # passed over, and nothing was said of it yet:
+        # the object came to it as the image before had left it, and as the one after found it
+        if earlier:
+            before = earlier[-1].after.get(object_id)
+        else:
+            before = later[0].before.get(object_id) if later else present
+    return before, after
 
 
 def _to_be_corrected(before: ObjectState | None, shown: ObjectState | None, index: int) -> ObjectState | None:

@@ -56,6 +56,8 @@ def download_checkpoint(
     if target.is_file():
         _check_existing(target, official)
         return target
+    if "://" not in official.url:
+        raise CheckpointError(f"{official.url}: is no address: give SAM2_MIRROR as https://HOST/PATH")
     # A warning, so that an automatic download is seen also where nobody has set up logging.
     logger.warning("downloading %s (%s bytes) to %s", official.url, f"{official.size:,}", target)
     try:
@@ -124,10 +126,6 @@ def _fetch(
                     fruitless = FRUITLESS_TRIES
             except urllib.error.URLError as error:
                 reason = str(error.reason)
-            except ValueError as error:  # urllib's, of the address
-                raise CheckpointError(
-                    f"{official.url}: is no address ({error}): give SAM2_MIRROR as https://HOST/PATH"
-                ) from error
             except (TimeoutError, http.client.HTTPException, ConnectionError, ssl.SSLError) as error:
                 reason = str(error) or type(error).__name__
             part.flush()

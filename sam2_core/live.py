@@ -122,8 +122,7 @@ class LiveTracker:
             ValueError: the image is not uint8 RGB, or the stamp not a whole number.
         """
         check_image(image)
-        if not isinstance(stamp, (int, np.integer)):
-            raise ValueError(f"stamp {stamp!r} is a {type(stamp).__name__}: give whole nanoseconds")
+        _check_stamp(stamp)
         with self._lock:
             if self._closed:
                 return
@@ -142,7 +141,12 @@ class LiveTracker:
 
         Returns: the object's track in that image, once it exists. It fails with `PromptError` where the
             prompt can't be followed; nothing has changed then.
+
+        Raises:
+            ValueError: the stamp is not a whole number.
         """
+        if stamp is not None:
+            _check_stamp(stamp)
         return self._enqueue(_Prompt(Future(), prompt, stamp))
 
     def remove(self, object_ids: Iterable[int] | None = None) -> Future[list[int]]:
@@ -339,6 +343,11 @@ class LiveTracker:
                 callback(result)
             except Exception:  # a listener's trouble is not the stream's
                 _log.exception("a listener failed on the image of %.9f s", result.stamp / 1e9)
+
+
+def _check_stamp(stamp: object) -> None:
+    if not isinstance(stamp, (int, np.integer)):
+        raise ValueError(f"stamp {stamp!r} is a {type(stamp).__name__}: give whole nanoseconds")
 
 
 def _fail(future: Future[Any], error: Exception) -> None:

@@ -224,14 +224,16 @@ def decode_rle(code: RunLengths) -> BoolMask:
     if isinstance(counts, bytes):
         counts = counts.decode("ascii")
     runs = _runs_of_text(counts) if isinstance(counts, str) else [int(count) for count in counts]
-    if min(height, width, *runs) < 0 or sum(runs) != height * width:
+    if min(height, width, *runs) < 0:
+        raise ValueError(f"a run of {min(height, width, *runs)} pixels")
+    if sum(runs) != height * width:
         raise ValueError(f"runs of {sum(runs)} pixels for a mask of {width} x {height}")
     inside = np.arange(len(runs)) % 2 == 1
     return np.repeat(inside, runs).reshape((height, width), order="F")
 
 
 def _runs_of_text(text: str) -> list[int]:
-    """The runs of a compressed code: six bits a character, lowest first, the third run and those after it as
+    """The runs of a compressed code: six bits a character, lowest first, the fourth run and those after it as
     differences from the one before the last (COCO's `maskApi.c`, rleFrString).
     """
     runs: list[int] = []

@@ -8,6 +8,7 @@ import tempfile
 import threading
 import urllib.parse
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,10 +97,9 @@ class FolderSource:
         )
         if not self.paths:
             raise SourceError(f"{folder}: no pictures ({', '.join(PICTURES)})")
-        stems = [path.stem for path in self.paths]
-        twice = next((path for path in self.paths if stems.count(path.stem) > 1), None)
-        if twice is not None:  # what is written of them would have one name
-            raise SourceError(f"{folder}: has two pictures called {twice.stem}: leave one of them")
+        [(stem, count)] = Counter(path.stem for path in self.paths).most_common(1)
+        if count > 1:  # what is written of them would have one name
+            raise SourceError(f"{folder}: has {count} pictures called {stem}: leave one of them")
         self.name = folder.resolve().name
         self.fps = DEFAULT_FPS
         self.total: int | None = len(self.paths)

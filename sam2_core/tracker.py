@@ -58,7 +58,7 @@ class Tracker:
         self._objects: dict[int, ObjectState] = {}
         self._index = -1
 
-    def step(self, image: NDArray[np.uint8], prompts: Sequence[Prompt] = ()) -> list[Track]:
+    def step(self, image: NDArray[np.uint8], prompts: Iterable[Prompt] = ()) -> list[Track]:
         """Process the next image of the stream.
 
         Args:

@@ -115,13 +115,14 @@ class Camera:
 
     @contextmanager
     def _overridable(self, topic: str) -> Iterator[None]:
-        """Says which parameters to look at where the quality of service of a topic cannot be had."""
+        """Says which topic cannot be had, and which parameters may be the reason."""
         try:
             yield
         except Exception as error:  # rclpy names neither the topic nor the parameter
             full_name = self._node.resolve_topic_name(topic)
             raise ParameterError(
-                f"{full_name} cannot be used: {error}. Correct qos_overrides.{full_name} and start again"
+                f"{full_name} cannot be used: {error}. Where qos_overrides.{full_name} is given, correct it "
+                "and start again"
             ) from error
 
     def activate(self) -> None:

@@ -86,7 +86,7 @@ def decode_compressed(message: CompressedImage) -> RgbImage:
     if not data.size:
         raise ImageError(f"compressed image of format '{message.format}' has no data")
     if data[:3].tobytes() != b"\xff\xd8\xff" and data[:4].tobytes() != b"\x89PNG":
-        if re.search("jpe?g|png", message.format, re.IGNORECASE):
+        if re.search(r"jpe?g|png", message.format) and "compressedDepth" not in message.format:
             raise ImageError(
                 f"compressed image of format '{message.format}' is damaged: "
                 "it does not begin like a JPEG or PNG"

@@ -134,8 +134,8 @@ class Diagnostics:
 def _summary(state: str, report: Report) -> tuple[bytes, str]:
     if state == "active" and report.rate_in == 0:
         return DiagnosticStatus.WARN, "active, but no images arrive"
-    if report.useless:
-        return DiagnosticStatus.WARN, f"{state}, but no image can be used: the node's log says why"
+    if state == "active" and report.useless:
+        return DiagnosticStatus.WARN, "active, but no image can be used: the node's log says why"
     return DiagnosticStatus.OK, state
 
 

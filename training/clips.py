@@ -1,7 +1,7 @@
 """Short clips from photographs (the way of STM, STCN and XMem, with its weak spots covered) and real video.
 
 A clip is a background, a photo that moves as a camera would or video, with up to four objects that move on
-their own: the ones to follow, distractors (among them copies of another object), and occluders. Objects
+their own: the ones to follow, distractors (among them look-alikes of another), and occluders. Objects
 leave the picture, are hidden, vanish and return, so that the model learns when there is nothing to find.
 """
 
@@ -161,19 +161,19 @@ class ClipMaker:
 
     def _try(self, rng: np.random.Generator) -> Clip:
         settings = self.settings
-        steps = _frame_steps(rng, settings.frames)
+        steps = filmed = _frame_steps(rng, settings.frames)
         pace = float(rng.choice([0.3, 0.8, 1.5, 2.6], p=[0.15, 0.35, 0.35, 0.15]))
         labelled = bool(self.store.labelled_videos) and rng.random() < settings.labelled
         whole = not labelled and rng.random() < settings.whole
         away = turned = None
         if (labelled or whole) and settings.frames > 3 and rng.random() < settings.absence:
             away = self._away(rng)
-            steps[away[1] :] += rng.integers(LONGEST_ABSENCE)
+            filmed = steps + rng.integers(LONGEST_ABSENCE) * (np.arange(settings.frames) >= away[1])
             turned = away if rng.random() < 0.75 else None
         if labelled:
-            frames, labels, own = self._film(rng, steps, pace, turned)
+            frames, labels, own = self._film(rng, filmed, pace, turned)
         else:
-            frames, labels, own = self._background(rng, steps, pace, whole, turned)
+            frames, labels, own = self._background(rng, filmed, pace, whole, turned)
         if away and not turned:
             self._cut_away(rng, frames, labels, *away)
         sprites = self._sprites(rng, steps, pace, labelled or whole, own)
@@ -240,8 +240,9 @@ class ClipMaker:
         """Which frames of a video drawn at random are shown, forwards or backwards."""
         video = videos[rng.integers(len(videos))]
         first = int(rng.integers(video.start, max(video.start + 1, video.end - steps[-1])))
-        numbers = [min(first + int(step), video.end - 1) for step in steps]
-        return numbers[::-1] if rng.random() < 0.5 else numbers
+        if rng.random() < 0.5:
+            steps = steps[-1] - steps
+        return [min(first + int(step), video.end - 1) for step in steps]
 
     def _move(
         self,
@@ -315,10 +316,10 @@ class ClipMaker:
         return sprites
 
     @staticmethod
-    def _way(rng: np.random.Generator, steps: np.ndarray, pace: float, extent: tuple[float, float]) -> Path:
+    def _way(rng: np.random.Generator, steps: np.ndarray, pace: float, size: tuple[float, float]) -> Path:
         """Place an object of a width and height, and let it move."""
         wanted = np.exp(rng.uniform(np.log(0.13), np.log(0.75)))
-        scale = float(min(wanted / np.sqrt(extent[0] * extent[1]), 2.2, 1.3 / max(extent)))
+        scale = float(min(wanted / np.sqrt(size[0] * size[1]), 2.2, 1.3 / max(size)))
         start = (float(rng.uniform(0.12, 0.88)), float(rng.uniform(0.15, 0.85)))
         own = OBJECT_PACE.times(pace * float(np.exp(rng.normal(0, 0.4))))
         return _sampled(random_path(rng, int(steps[-1]) + 1, own, start, scale), steps)

@@ -22,6 +22,7 @@ from .common import (
     add_dataset_options,
     add_memory_options,
     add_model_options,
+    check_outputs,
     load,
     memory_config,
     sequences_of,
@@ -80,6 +81,7 @@ def run(options: argparse.Namespace) -> None:
     """Prints a line per video and kind, and the means."""
     from tqdm import tqdm
 
+    check_outputs({"--json": options.json}, inputs=[options.checkpoint], dataset=options.folder)
     sequences = [s for s in sequences_of(options) if _is_fit(s)]
     if not sequences:
         raise CommandError(

@@ -23,7 +23,7 @@ from ..configs import MODELS, EfficientNetConfig
 from ..loading import precision_name
 from ..model import SAM2
 from . import absences, late_clicks
-from .common import CommandError, add_model_options, load, positive, write_json
+from .common import CommandError, add_model_options, check_outputs, load, positive, write_json
 
 OFFICIAL_SIZES = (1024, 512)
 
@@ -106,6 +106,7 @@ def run(options: argparse.Namespace) -> None:
             require_original()
         except OriginalMissingError as error:
             raise CommandError(str(error)) from error
+    check_outputs({"--json": None if str(options.json) == "-" else options.json}, inputs=[options.checkpoint])
     out = sys.stderr if str(options.json) == "-" else sys.stdout
     if options.processor_time:
         options.threads = 1

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..configs import MODELS, MemoryConfig
-from ..datasets import VideoSequence, find_sequences
+from ..datasets import LAYOUTS, VideoSequence, find_sequences
 from ..evaluation import PROMPTS
 from ..loading import PRECISIONS, load_model, make_ready
 from ..memory_policies import POLICIES
@@ -153,38 +153,40 @@ def load(options: argparse.Namespace, untrained: bool = False) -> SAM2:
         raise CommandError(str(error)) from error
 
 
-def check_destinations(outputs: Mapping[str, Path | None], inputs: Iterable[str | Path | None] = ()) -> None:
-    """Refuses, before anything is computed, what could not be written in the end, or would destroy something.
+def check_outputs(
+    files: Mapping[str, Path | None],
+    folders: Mapping[str, Path | None] | None = None,
+    inputs: Iterable[str | Path | None] = (),
+    dataset: Path | None = None,
+) -> None:
+    """Refuses, before anything is computed, what would destroy something or could not be written in the end.
 
     Args:
-        outputs: files and folders to be written, by the options that name them.
+        files: to be written, by the options that name them.
+        folders: likewise.
         inputs: files and folders that are read.
+        dataset: a folder of annotated videos that is read.
 
     Raises:
-        CommandError: an output is read from, or is written twice.
+        CommandError: an output is read from, lies in the dataset, is written twice, or is a folder instead of
+            a file.
     """
     read = {Path(path).expanduser().resolve() for path in inputs if path is not None}
+    videos = set() if dataset is None else {(dataset / part).resolve() for pair in LAYOUTS for part in pair}
     taken: dict[Path, str] = {}
-    for option, path in outputs.items():
+    for option, path in {**files, **(folders or {})}.items():
         if path is None:
             continue
         place = path.resolve()
         if place in read:
             raise CommandError(f"{option} {path} is what is read: give another place")
+        if videos & {place, *place.parents}:
+            raise CommandError(f"{option} {path} lies in the dataset: give another place")
         if place in taken:
             raise CommandError(f"{option} {path} is where {taken[place]} goes: give each a place of its own")
-        taken[place] = option
-
-
-def check_files(outputs: Mapping[str, Path | None]) -> None:
-    """Refuses folders where files are to be written.
-
-    Raises:
-        CommandError: an output is a folder.
-    """
-    for option, path in outputs.items():
-        if path is not None and path.is_dir():
+        if option in files and path.is_dir():
             raise CommandError(f"{option} {path} is a folder: give a file's name")
+        taken[place] = option
 
 
 def check_picture(option: str, path: Path | None) -> None:

@@ -15,7 +15,7 @@ from ..baselines import BASELINES, Baseline
 from ..calibration import PLOTS, Calibration, plot_calibration
 from ..checkpoints import require_checkpoint
 from ..contact_sheet import contact_sheet, sheet_row
-from ..datasets import LAYOUTS, VideoSequence
+from ..datasets import VideoSequence
 from ..evaluation import evaluate_sequence, score_sequence
 from ..evaluation_record import EvaluationRecord, fingerprint
 from ..evaluation_report import scores_as_dict, scores_as_table
@@ -26,8 +26,7 @@ from .common import (
     add_dataset_options,
     add_memory_options,
     add_model_options,
-    check_destinations,
-    check_files,
+    check_outputs,
     check_picture,
     load,
     memory_config,
@@ -117,24 +116,19 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _check_outputs(options: argparse.Namespace) -> None:
-    """Refuses what could not be written after hours of tracking, or would overwrite the dataset."""
+    """Refuses what could not be written after hours of tracking, or would overwrite what is read."""
     files = {
         "--json": None if options.json in (None, "-") else Path(options.json),
         "--contact-sheet": options.contact_sheet,
         "--calibration": options.calibration,
     }
-    folders = [options.folder / part for layout in LAYOUTS for part in layout]
-    check_destinations({**files, "--save-masks": options.save_masks}, [*folders, options.masks])
-    check_files(files)
+    inputs = [options.masks, options.checkpoint, *(options.sequences or ())]
+    check_outputs(files, {"--save-masks": options.save_masks}, inputs, options.folder)
     check_picture("--contact-sheet", options.contact_sheet)
     if options.calibration is not None and options.calibration.suffix.lower() not in PLOTS:
         raise CommandError(
             f"--calibration {options.calibration}: give a name that ends in {', '.join(PLOTS)}"
         )
-    if options.save_masks is not None:
-        place = options.save_masks.resolve()
-        if any(folder.resolve() in place.parents for folder in folders):
-            raise CommandError(f"--save-masks {options.save_masks} lies in the dataset: give another place")
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from ..sources import read_picture
 from .common import (
     CommandError,
     add_model_options,
-    check_destinations,
-    check_files,
+    check_outputs,
+    check_picture,
     load,
     positive,
     write_json,
@@ -100,8 +100,8 @@ def run(options: argparse.Namespace) -> None:
     if not 0 <= options.alpha <= 1:
         raise CommandError(f"--alpha {options.alpha} is not between 0 and 1")
     files = {"--output": options.output, "--json": options.json}
-    check_destinations(files, [options.photo, options.checkpoint])
-    check_files(files)
+    check_outputs(files, inputs=[options.photo, options.checkpoint])
+    check_picture("--output", options.output)
     image = read_picture(options.photo)
     names = (*(name for name, _, _ in OPTIONS), "multimask_output", "use_m2m")
     given = {name: value for name in names if (value := getattr(options, name)) is not None}

@@ -21,8 +21,8 @@ from ..sources import read_picture
 from .common import (
     CommandError,
     add_model_options,
-    check_destinations,
-    check_files,
+    check_outputs,
+    check_picture,
     load,
     write_json,
     write_picture,
@@ -85,8 +85,8 @@ def run(options: argparse.Namespace) -> None:
     if not 0 <= options.alpha <= 1:
         raise CommandError(f"--alpha {options.alpha} is not between 0 and 1")
     files = {"--output": options.output, "--ids": options.ids, "--json": options.json}
-    check_destinations(files, [options.photo, *files_read(options)])
-    check_files(files)
+    check_outputs(files, inputs=[options.photo, *files_read(options)])
+    check_picture("--output", options.output)
     image = read_picture(options.photo)
     for prompt in prompts:
         prompt.check_against(*image.shape[:2])

@@ -34,6 +34,7 @@ from .common import (
     add_dataset_options,
     add_memory_options,
     add_model_options,
+    check_outputs,
     load,
     memory_config,
     positive,
@@ -99,6 +100,7 @@ def run(options: argparse.Namespace) -> None:
     """Prints a line per video and age, and the means."""
     from tqdm import tqdm
 
+    check_outputs({"--json": options.json}, inputs=[options.checkpoint], dataset=options.folder)
     sequences = sequences_of(options)
     model = load(options)
     memory = memory_config(options, model)

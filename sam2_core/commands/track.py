@@ -26,8 +26,7 @@ from .common import (
     CommandError,
     add_memory_options,
     add_model_options,
-    check_destinations,
-    check_files,
+    check_outputs,
     from_zero,
     load,
     memory_config,
@@ -141,8 +140,7 @@ def run(options: argparse.Namespace) -> None:
     if options.fps is not None and not 0 < options.fps < float("inf"):
         raise CommandError(f"--fps {options.fps:g} is not a number above 0")
     files = {"--output": options.output, "--json": options.json, "--boxes": options.boxes}
-    check_destinations({**files, "--masks": options.masks}, [options.source, *files_read(options)])
-    check_files(files)
+    check_outputs(files, {"--masks": options.masks}, [options.source, *files_read(options)])
     source = open_source(options.source)
     try:
         model = load(options)

@@ -406,6 +406,8 @@ class SAM2(nn.Module):
     def from_mask(self, vision: VisionFeatures, mask: Tensor) -> MaskOutput:
         """Take a given mask as the result, and make the pointer that belongs to it.
 
+        Other than with the original, an object too small for the logits' resolution keeps a place in them.
+
         Args:
             vision: features of one image.
             mask: (B, 1, image_size, image_size) of 0 and 1.
@@ -414,7 +416,7 @@ class SAM2(nn.Module):
         logits = F.interpolate(
             mask * MASK_SCALE + MASK_BIAS, size=(size // 4, size // 4), mode="bilinear", antialias=True
         )
-        # an object too small for the logits' resolution keeps the place that shows most of it
+        # the place that shows most of it counts as if it showed nothing else
         share = (logits.amax(dim=(2, 3), keepdim=True) - MASK_BIAS) / MASK_SCALE
         enlarged = (logits - MASK_BIAS) / share + MASK_BIAS
         logits = torch.where((share > 0) & (share <= 0.5), enlarged, logits)

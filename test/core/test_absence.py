@@ -126,7 +126,7 @@ def test_absences_are_measured_on_a_folder_of_videos(
     # an image without an annotation tells nothing of where the object is
     (tmp_path / "Annotations/squares/00017.png").unlink()
     with pytest.raises(CommandError, match="with an annotation for each of them"):
-        absences.run(argparse.Namespace(folder=tmp_path, sequences=None))
+        absences.run(argparse.Namespace(folder=tmp_path, sequences=None, json=None, checkpoint=None))
 
 
 def test_a_swan_that_was_away_comes_back(nano: SAM2) -> None:

@@ -186,7 +186,7 @@ def test_an_interruption_leaves_complete_files(tmp_path: Path, number: int) -> N
         (["image", "{photo}"], "give the prompt on the command line, with --point"),
         (["image", "{photo}", "--point", "500,2"], "point (500, 2) lies outside"),
         (["image", "{photo}", "--point", "1,2", "--show"], "save the picture with -o FILE"),
-        (["image", "{photo}", "--point", "1,2", "-o", "x.xyz"], "x.xyz: can't be written as a picture"),
+        (["image", "{photo}", "--point", "1,2", "-o", "x.xyz"], "--output x.xyz: give a name that ends"),
         (["everything", "{clip}"], "clip.mp4: not a readable picture"),
         (["track", "nowhere.mp4", "--box", "9,9,1,1"], "x_min >= x_max"),
         (["track", "{clip}", "--point", "1,2", "--checkpoint", "gone.pt"], "gone.pt: no such file"),

@@ -204,9 +204,11 @@ def test_a_sequence_whose_masks_were_removed_is_done_again(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--save-masks", "{root}/Annotations/480p"], "is what is read: give another place"),
+        (["--save-masks", "{root}/Annotations/480p"], "lies in the dataset: give another place"),
         (["--save-masks", "{root}/Annotations/480p/deeper"], "lies in the dataset: give another place"),
-        (["--save-masks", "{root}/JPEGImages/480p"], "is what is read: give another place"),
+        (["--save-masks", "{root}/JPEGImages/480p"], "lies in the dataset: give another place"),
+        (["--contact-sheet", "{root}/Annotations/480p/one/00003.png"], "lies in the dataset"),
+        (["--sequences", "{root}/none.txt", "--json", "{root}/none.txt"], "is what is read"),
         (["--calibration", "x.xyz"], "--calibration x.xyz: give a name that ends in .png"),
         (["--contact-sheet", "x.xyz"], "--contact-sheet x.xyz: give a name that ends in .png or .jpg"),
         (["--json", "{root}"], "is a folder: give a file's name"),

@@ -132,6 +132,9 @@ def test_a_stamp_that_is_no_whole_number_is_refused_and_the_stream_goes_on(
 ) -> None:
     with pytest.raises(ValueError, match="give whole nanoseconds"):
         stream.live.submit(frame(0), stamp)
+    if stamp is not None:
+        with pytest.raises(ValueError, match="give whole nanoseconds"):
+            stream.live.prompt(Prompt(1, box=red_box(0)), stamp)
     stream.show(0)
     assert stream.live.statistics().received == 1
 

@@ -56,7 +56,7 @@ def test_a_folder_gives_its_pictures_in_the_order_of_their_numbers(tmp_path: Pat
 def test_two_pictures_of_one_name_are_refused(tmp_path: Path) -> None:
     for ending in ("png", "jpg"):
         cv2.imwrite(str(tmp_path / f"7.{ending}"), np.zeros((4, 6, 3), np.uint8))
-    with pytest.raises(SourceError, match="two pictures called 7"):
+    with pytest.raises(SourceError, match="2 pictures called 7"):
         open_source(str(tmp_path))
 
 

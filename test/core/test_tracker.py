@@ -70,7 +70,7 @@ def test_a_mask_too_small_for_the_model_is_still_somewhere(small_nano: SAM2, siz
 
 
 def test_prompts_may_come_from_any_iterable(small_nano: SAM2, frame: Frames) -> None:
-    tracks = Tracker(small_nano).step(frame(0), (Prompt(i, box=red_box(0)) for i in (1, 2)))  # type: ignore[arg-type]
+    tracks = Tracker(small_nano).step(frame(0), (Prompt(i, box=red_box(0)) for i in (1, 2)))
     assert [track.object_id for track in tracks] == [1, 2]
 
 

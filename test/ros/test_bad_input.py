@@ -285,7 +285,7 @@ def test_a_quality_of_service_that_cannot_be_had_is_named_and_leaves_nothing_beh
         assert client.change_state("configure")
     assert not client.change_state(transition)
     topic = override.split(".")[0]
-    complaint = f"Correct qos_overrides.{topic} and start again"
+    complaint = f"Where qos_overrides.{topic} is given, correct it"
     client.wait_until(lambda: [e for e in log if complaint in e.msg], complaint)
     assert client.state() == {"configure": "unconfigured", "activate": "inactive"}[transition]
     if transition == "configure":
