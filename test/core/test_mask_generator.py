@@ -79,10 +79,12 @@ def test_masks_without_pixels_are_no_duplicates_of_one_another(nano: SAM2) -> No
 
 def test_the_embedded_model_finds_the_things_of_a_photo_with_its_own_settings(nano: SAM2) -> None:
     found = MaskGenerator.for_model(nano).generate(coffee())
-    cup = max(found, key=lambda record: record["predicted_iou"])
     x, y, width, height = CUP
-    there = cup["segmentation"][y : y + height, x : x + width].sum()
-    assert there > 0.9 * cup["area"] and there > 0.6 * width * height
+    there = [record["segmentation"][y : y + height, x : x + width].sum() for record in found]
+    assert any(  # parts of it may be found as well
+        inside > 0.9 * record["area"] and inside > 0.6 * width * height
+        for inside, record in zip(there, found, strict=True)
+    )
     assert len(found) > 1
     assert min(record["predicted_iou"] for record in found) > nano.config.everything.pred_iou_thresh
     grid = [np.array([[0.5, 0.5]])]
