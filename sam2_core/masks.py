@@ -218,14 +218,14 @@ def decode_rle(code: RunLengths) -> BoolMask:
     Raises:
         ValueError: the code is damaged: its runs do not fill the mask.
     """
-    # not by pycocotools: a robot's node runs without, and there a damaged code gives memory's random contents
+    # not by pycocotools: a robot's node runs without, and it fills at random what a damaged code leaves out
     height, width = (int(side) for side in code["size"])
     counts = code["counts"]
     if isinstance(counts, bytes):
         counts = counts.decode("ascii")
     runs = _runs_of_text(counts) if isinstance(counts, str) else [int(count) for count in counts]
-    if min(height, width, *runs) < 0:
-        raise ValueError(f"a run of {min(height, width, *runs)} pixels")
+    if (least := min(height, width, *runs)) < 0:
+        raise ValueError(f"a run of {least} pixels")
     if sum(runs) != height * width:
         raise ValueError(f"runs of {sum(runs)} pixels for a mask of {width} x {height}")
     inside = np.arange(len(runs)) % 2 == 1
