@@ -18,11 +18,11 @@ image = coffee()  # uint8 RGB (H, W, 3)
 model = load_model("sam2_nano")  # or one of the official models, as "sam2.1_hiera_large"
 
 # %% [markdown]
-# `MaskGenerator(model)` has SAM's defaults, `for_model` those that suit the model; every option can be given.
+# Every option of SAM's can be given; the others suit the model.
 # Here a coarse grid: 16 points per side find more, and take four times as long.
 
 # %%
-generator = MaskGenerator.for_model(model, points_per_side=8)
+generator = MaskGenerator(model, points_per_side=8)
 begin = time.perf_counter()
 found = generator.generate(image)
 print(f"{len(found)} masks in {time.perf_counter() - begin:.1f} s")

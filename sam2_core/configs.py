@@ -111,7 +111,7 @@ class SightConfig:
 
 @dataclass(frozen=True)
 class EverythingConfig:
-    """How a model is asked for every mask of a picture, see `MaskGenerator.for_model`.
+    """How a model is asked for every mask of a picture, see `MaskGenerator`.
 
     The defaults are SAM's. What a good mask is, is said by the model's own scores, and these differ.
     """

@@ -106,7 +106,7 @@ def discover(
     scale = min(1.0, tracker.model.config.image_size / min(height, width))
     size = round(width * scale), round(height * scale)
     grid = build_point_grid(POINTS_PER_SIDE) * (x_max - x_min, y_max - y_min) + (x_min, y_min)
-    generator = MaskGenerator.for_model(
+    generator = MaskGenerator(
         tracker.model, point_grids=[grid / (width, height)], points_per_batch=POINTS_PER_PIECE
     )
     if search.min_quality > 0:

@@ -51,18 +51,23 @@ class Candidate:
     crop: Crop
 
 
+OWN: Any = None
+"""Default of an option that the model sets."""
+
+
 @dataclass
 class MaskGenerator:
     """Finds the masks of everything in a picture.
 
-    The defaults are SAM's; `MaskGenerator.for_model` takes those of the model.
+    Options that are not given are SAM's, but for those marked *: these are the model's own, from
+    `SAM2Config.everything`, for scores mean different things. An official model's own are SAM's.
 
     Attributes:
         model: from `load_model`.
-        points_per_side: the grid has its square of points; None where `point_grids` are given.
+        points_per_side*: the grid has its square of points; None where `point_grids` are given.
         points_per_batch: how many points the decoder takes at once: more is faster and takes more memory.
-        pred_iou_thresh: masks whose predicted IoU is not above this are dropped; 0 keeps all.
-        stability_score_thresh: masks less stable than this are dropped; 0 keeps all.
+        pred_iou_thresh*: masks whose predicted IoU is not above this are dropped; 0 keeps all.
+        stability_score_thresh*: masks less stable than this are dropped; 0 keeps all.
         stability_score_offset: how far the thresholds of the stability score lie from `mask_threshold`.
         mask_threshold: logits above it belong to the mask.
         box_nms_thresh: of masks whose boxes overlap more than this, the best stays.
@@ -75,17 +80,17 @@ class MaskGenerator:
             0: none.
         output_mode: form of `segmentation`: `binary_mask`, `uncompressed_rle` or `coco_rle`.
         use_m2m: ask once more with each mask as the prompt.
-        multimask_output: three masks per point instead of one.
+        multimask_output*: three masks per point instead of one.
 
     Raises:
         ValueError: an option is out of its range.
     """
 
     model: SAM2
-    points_per_side: int | None = 32
+    points_per_side: int | None = None
     points_per_batch: int = 64
-    pred_iou_thresh: float = 0.8
-    stability_score_thresh: float = 0.95
+    pred_iou_thresh: float = OWN
+    stability_score_thresh: float = OWN
     stability_score_offset: float = 1.0
     mask_threshold: float = 0.0
     box_nms_thresh: float = 0.7
@@ -97,12 +102,15 @@ class MaskGenerator:
     min_mask_region_area: int = 0
     output_mode: str = "binary_mask"
     use_m2m: bool = False
-    multimask_output: bool = True
+    multimask_output: bool = OWN
     _grids: list[NDArray[np.floating[Any]]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if (self.points_per_side is None) == (self.point_grids is None):
+        if self.points_per_side is not None and self.point_grids is not None:
             raise ValueError("give either points_per_side or point_grids")
+        for name, value in asdict(self.model.config.everything).items():
+            if getattr(self, name) is None and (name != "points_per_side" or self.point_grids is None):
+                setattr(self, name, value)
         if self.output_mode not in OUTPUT_MODES:
             raise ValueError(
                 f"output_mode {self.output_mode!r} is unknown: give one of {', '.join(OUTPUT_MODES)}"
@@ -125,19 +133,6 @@ class MaskGenerator:
             raise ValueError(
                 f"{len(self._grids)} point_grids are too few for {self.crop_n_layers} layers of crops"
             )
-
-    @classmethod
-    def for_model(cls, model: SAM2, **options: Any) -> MaskGenerator:
-        """A generator with the model's own settings (`SAM2Config.everything`) instead of SAM's defaults.
-
-        Args:
-            model: from `load_model`.
-            options: what is to be otherwise, by the names above.
-        """
-        own = asdict(model.config.everything)
-        if options.get("point_grids") is not None:
-            own["points_per_side"] = None
-        return cls(model, **{**own, **options})
 
     def generate(self, image: NDArray[np.uint8]) -> list[dict[str, Any]]:
         """Finds the masks.

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..configs import MODELS
+from ..configs import MODELS, EverythingConfig
 from ..mask_generator import MaskGenerator
 from ..masks import decode_rle, overlay_all
 from ..sources import read_picture
@@ -81,7 +81,7 @@ def _flag(name: str) -> str:
 
 def _defaults(name: str) -> str:
     """SAM's default of an option, and where models have their own, theirs."""
-    common = getattr(MaskGenerator, name)
+    common = getattr(EverythingConfig if hasattr(EverythingConfig, name) else MaskGenerator, name)
     own = {model: getattr(config.everything, name, common) for model, config in MODELS.items()}
     others = [f"{model} {_text(value)}" for model, value in own.items() if value != common]
     return ", ".join([_text(common), *others])
@@ -106,7 +106,7 @@ def run(options: argparse.Namespace) -> None:
     names = (*(name for name, _, _ in OPTIONS), "multimask_output", "use_m2m")
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
     try:
-        generator = MaskGenerator.for_model(load(options), **given, output_mode="coco_rle")
+        generator = MaskGenerator(load(options), **given, output_mode="coco_rle")
     except ValueError as error:
         raise CommandError(str(error)) from error
     begin = time.perf_counter()

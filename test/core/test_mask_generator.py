@@ -78,7 +78,7 @@ def test_masks_without_pixels_are_no_duplicates_of_one_another(nano: SAM2) -> No
 
 
 def test_the_embedded_model_finds_the_things_of_a_photo_with_its_own_settings(nano: SAM2) -> None:
-    found = MaskGenerator.for_model(nano).generate(coffee())
+    found = MaskGenerator(nano).generate(coffee())
     x, y, width, height = CUP
     there = [record["segmentation"][y : y + height, x : x + width].sum() for record in found]
     assert any(  # parts of it may be found as well
@@ -88,7 +88,7 @@ def test_the_embedded_model_finds_the_things_of_a_photo_with_its_own_settings(na
     assert len(found) > 1
     assert min(record["predicted_iou"] for record in found) > nano.config.everything.pred_iou_thresh
     grid = [np.array([[0.5, 0.5]])]
-    assert MaskGenerator.for_model(nano, point_grids=grid).points_per_side is None
+    assert MaskGenerator(nano, point_grids=grid).points_per_side is None
 
 
 def test_the_forms_of_output_say_the_same(nano: SAM2) -> None:
@@ -146,7 +146,7 @@ def test_own_points_are_asked(nano: SAM2) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"points_per_side": None}, "either points_per_side or point_grids"),
+        ({"points_per_side": 2, "point_grids": [np.ones((1, 2))]}, "either points_per_side or point_grids"),
         ({"output_mode": "png"}, "output_mode 'png' is unknown"),
         ({"points_per_batch": 0}, "points_per_batch 0"),
         ({"points_per_side": None, "point_grids": [np.ones((1, 2))], "crop_n_layers": 1}, "too few"),
