@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import IterableDataset
+from torch.utils.data import IterableDataset, get_worker_info
 
 from training.clips import ClipMaker, ClipSettings
 from training.photos import PhotoStore
 from training.prompts import draw_prompts
 from training.rollout import ClipBatch
-
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""ImageNet's, as the model's preprocessing uses them."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +54,6 @@ class BatchSettings:
         )
 
 
-def normalise(frames: np.ndarray) -> Tensor:
-    """uint8 RGB (..., S, S, 3) -> float32 (..., 3, S, S) with ImageNet's mean and deviation."""
-    pixels = torch.from_numpy(frames).float().div_(255)
-    return pixels.sub_(torch.tensor(MEAN)).div_(torch.tensor(DEVIATION)).movedim(-1, -3)
-
-
 def make_batch(maker: ClipMaker, settings: BatchSettings, seed: int, kind: str | None = None) -> ClipBatch:
     """Make the batch of a seed.
 
@@ -80,10 +71,11 @@ def make_batch(maker: ClipMaker, settings: BatchSettings, seed: int, kind: str |
         kinds, chances = zip(*settings.kinds, strict=True)
         kind = str(rng.choice(kinds, p=np.array(chances) / sum(chances)))
     return ClipBatch(
-        normalise(np.stack([clip.frames for clip in clips])),
+        torch.from_numpy(np.stack([clip.frames for clip in clips])),
         torch.from_numpy(masks),
         torch.tensor([c for c, _ in followed]),
         draw_prompts(masks[:, 0], kind, rng),
+        tuple(draw_prompts(masks[:, 0], other, rng) for other in ("box", "point") if other != kind),
     )
 
 
@@ -120,8 +112,9 @@ class Batches(IterableDataset):
         cv2.setNumThreads(1)
         store = PhotoStore(self.prepared)
         makers = [ClipMaker(store, settings.clip) for settings in self.cycle]
-        while True:
-            turn = self.step % len(self.cycle)
-            number = (self.seed * 1_000_003 + self.step) * self.ranks + self.rank
+        worker = get_worker_info()  # the workers of a loader take turns
+        first, stride = (worker.id, worker.num_workers) if worker else (0, 1)
+        for step in count(self.step + first, stride):
+            turn = step % len(self.cycle)
+            number = (self.seed * 1_000_003 + step) * self.ranks + self.rank
             yield make_batch(makers[turn], self.cycle[turn], number)
-            self.step += 1

@@ -73,6 +73,7 @@ def frame_loss(candidates: Tensor, quality: Tensor, presence_logit: Tensor, mask
         presence_logit: (N, 1).
         masks: bool (N, S, S), empty where the object is absent.
     """
+    candidates, quality, presence_logit = (value.float() for value in (candidates, quality, presence_logit))
     target = reference(masks)
     visible = masks.flatten(1).any(1)
     loss, iou = mask_losses(candidates, target)

@@ -49,10 +49,11 @@ def average(parameters: list[nn.Parameter], extra: list[float]) -> list[float]:
     for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-    numbers = torch.tensor(extra, dtype=torch.float32)
-    flat = torch.cat([parameter.grad.reshape(-1) for parameter in parameters] + [numbers])
+    device = parameters[0].device
+    numbers = torch.tensor(extra, dtype=torch.float32, device=device)
+    flat = torch.cat([parameter.grad.reshape(-1) for parameter in parameters] + [numbers]).cpu()
     dist.all_reduce(flat)
-    flat /= dist.get_world_size()
+    flat = flat.div_(dist.get_world_size()).to(device)
     start = 0
     for parameter in parameters:
         count = parameter.numel()

@@ -31,6 +31,12 @@ class PromptBatch:
         """Whether it is ambiguous, so that three masks compete: exactly one click."""
         return self.kind == "point" and self.points is not None and self.points.shape[1] == 1
 
+    def to(self, device: torch.device) -> PromptBatch:
+        """The same prompts on a device."""
+        if self.points is None or self.labels is None:
+            return self
+        return PromptBatch(self.kind, self.points.to(device), self.labels.to(device))
+
 
 def loose_box(mask: np.ndarray, rng: np.random.Generator, looseness: float) -> list[list[float]]:
     """Corners of the object's box, each side moved by up to `looseness` of the box's size.

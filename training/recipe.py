@@ -86,6 +86,17 @@ STAGES = (
 )
 """From ImageNet's trunk to sam2_nano; batch sizes are those of each of two processes."""
 
+GPU_STAGE = Stage(
+    "gpu",
+    BatchSettings(clips=8, frames=8, size=OWN_SIZE, objects=3),
+    800,
+    rate=4e-4,
+    trunk_rate=0.8e-4,
+    frozen_blocks=0,
+    answers=replace(ANSWERS, clips=8, size=OWN_SIZE),
+)
+"""Longer clips, larger batches, for `--device cuda --processes 3 --workers 5`; carried out only if named."""
+
 
 def stages_from(name: str | None) -> tuple[Stage, ...]:
     """The stages from a given one on.
@@ -93,9 +104,11 @@ def stages_from(name: str | None) -> tuple[Stage, ...]:
     Raises:
         ValueError: There is no stage of this name.
     """
-    names = [stage.name for stage in STAGES]
     if name is None:
         return STAGES
+    if name == GPU_STAGE.name:
+        return (GPU_STAGE,)
+    names = [stage.name for stage in STAGES]
     if name not in names:
-        raise ValueError(f"no stage {name!r}: choose from {', '.join(names)}")
+        raise ValueError(f"no stage {name!r}: choose from {', '.join([*names, GPU_STAGE.name])}")
     return STAGES[names.index(name) :]

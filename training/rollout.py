@@ -16,6 +16,9 @@ from sam2_core.model.sam2 import SAM2, MaskOutput, VisionFeatures
 from sam2_core.tracker import PREVIOUS_LOGIT_LIMIT
 from training.prompts import PromptBatch
 
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""ImageNet's, as the model's preprocessing uses them."""
+
 SLIP_SHARE = 0.25
 """Chance that what is remembered of a frame is wrong in one place, so that mistakes do not breed mistakes."""
 
@@ -27,16 +30,28 @@ class ClipBatch:
     """B clips and N objects in them.
 
     Attributes:
-        images: (B, T, 3, S, S), normalised for the model.
+        images: uint8 RGB (B, T, S, S, 3).
         masks: bool (N, T, S, S).
         clip: (N,) which clip an object is in.
-        prompts: For frame 0.
+        prompts: For frame 0, the ones that are tracked from.
+        others: For frame 0, too: the other kinds of points.
     """
 
     images: Tensor
     masks: Tensor
     clip: Tensor
     prompts: PromptBatch
+    others: tuple[PromptBatch, ...] = ()
+
+    def to(self, device: torch.device) -> ClipBatch:
+        """The same batch on a device."""
+        return ClipBatch(
+            self.images.to(device),
+            self.masks.to(device),
+            self.clip.to(device),
+            self.prompts.to(device),
+            tuple(prompts.to(device) for prompts in self.others),
+        )
 
 
 @dataclass(frozen=True)
@@ -49,9 +64,10 @@ class Remembered:
 
 
 def encode_clips(model: SAM2, images: Tensor) -> VisionFeatures:
-    """Encode all frames of a batch at once: (B, T, 3, S, S) -> features of B * T images."""
-    flat = images.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-    return model.encode_image(flat)
+    """Encode all frames of a batch at once: uint8 RGB (B, T, S, S, 3) -> features of B * T images."""
+    pixels = images.flatten(0, 1).float().div_(255)
+    normalised = pixels.sub_(pixels.new_tensor(MEAN)).div_(pixels.new_tensor(DEVIATION))
+    return model.encode_image(normalised.movedim(-1, 1))  # channels last already
 
 
 def pick(features: VisionFeatures, index: Tensor) -> VisionFeatures:
@@ -123,23 +139,22 @@ def follow(model: SAM2, vision: VisionFeatures, past: list[Remembered]) -> MaskO
 
 def slip(logits: Tensor, rng: np.random.Generator) -> Tensor:
     """Masks (N, 1, H, W), some of them with a blotch added or a piece missing, as a tracker's mistakes."""
-    height, width = logits.shape[-2:]
-    rows, columns = torch.arange(height)[:, None], torch.arange(width)[None]
-    slipped = []
-    for mask in logits:
-        if rng.random() < SLIP_SHARE:
-            x, y = rng.uniform(0, width), rng.uniform(0, height)
-            inside = (mask[0] > 0).nonzero()
-            side = -SLIP_LOGIT
-            if len(inside) == 0 or rng.random() < 0.5:
-                side = SLIP_LOGIT
-            else:
-                y, x = inside[rng.integers(len(inside))].tolist()
-            radius = rng.uniform(0.05, 0.25, 2) * (width, height)
-            blotch = ((columns - x) / radius[0]) ** 2 + ((rows - y) / radius[1]) ** 2 < 1
-            mask = torch.where(blotch, torch.tensor(side), mask)
-        slipped.append(mask)
-    return torch.stack(slipped)
+    count, _, height, width = logits.shape
+
+    def drawn(*shape: int) -> Tensor:
+        return torch.from_numpy(rng.random(shape, np.float32)).to(logits.device)
+
+    inside = logits[:, 0] > 0
+    missing = (drawn(count) < 0.5) & inside.flatten(1).any(1)
+    part = (drawn(count, height, width) * inside).flatten(1).argmax(1)
+    place = torch.where(missing, part, (drawn(count) * (height * width)).long())
+    radius = 0.05 + 0.2 * drawn(2, count, 1, 1)
+    rows = torch.arange(height, device=logits.device)[:, None] - (place // width)[:, None, None]
+    columns = torch.arange(width, device=logits.device) - (place % width)[:, None, None]
+    blotch = (rows / (radius[0] * height)) ** 2 + (columns / (radius[1] * width)) ** 2 < 1
+    slipped = blotch & (drawn(count) < SLIP_SHARE)[:, None, None]
+    side = torch.where(missing, -SLIP_LOGIT, SLIP_LOGIT).to(logits.dtype)
+    return torch.where(slipped[:, None], side[:, None, None, None], logits)
 
 
 def roll_out(

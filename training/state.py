@@ -40,12 +40,12 @@ def write_weights(weights: Weights, path: Path, dtype: torch.dtype = torch.float
 class TrainerState:
     """Everything that changes while a stage runs."""
 
-    def __init__(self, stage: Stage, weights: Weights) -> None:
-        """Start a stage from given weights."""
+    def __init__(self, stage: Stage, weights: Weights, device: torch.device | str = "cpu") -> None:
+        """Start a stage from given weights, on a device."""
         self.stage = stage
         self.step = 0
         self.seconds = 0.0
-        self.model = build_model(stage.batch.size, weights)
+        self.model = build_model(stage.batch.size, weights).to(device)
         trunk = self.model.image_encoder.trunk
         for part in (trunk.stem, *trunk.blocks[: stage.frozen_blocks]):
             part.requires_grad_(False)
@@ -62,7 +62,7 @@ class TrainerState:
             betas=(0.9, 0.99),
             weight_decay=WEIGHT_DECAY,
         )
-        self.ema: Weights = {name: tensor.clone() for name, tensor in weights.items()}
+        self.ema: Weights = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
 
     def set_rate(self, progress: float) -> None:
         """Set the learning rates of the next step."""
@@ -74,8 +74,7 @@ class TrainerState:
     def average_weights(self) -> None:
         """Move the averaged weights a little towards the present ones."""
         decay = min(EMA_DECAY, (1 + self.step) / (10 + self.step))
-        for name, tensor in self.model.state_dict().items():
-            self.ema[name].lerp_(tensor, 1 - decay)
+        torch._foreach_lerp_(list(self.ema.values()), list(self.model.state_dict().values()), 1 - decay)
 
     def save(self, path: Path) -> None:
         """Write the state, whole or not at all."""
@@ -95,5 +94,6 @@ class TrainerState:
         """Go on from what `save` wrote (loaded with `weights_only`)."""
         self.step, self.seconds = content["step"], content["seconds"]
         self.model.load_state_dict(content["model"])
-        self.ema = content["ema"]
+        for name, tensor in self.ema.items():
+            tensor.copy_(content["ema"][name])
         self.optimizer.load_state_dict(content["optimizer"])

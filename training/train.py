@@ -27,8 +27,8 @@ from training.batches import Batches
 from training.curves import draw_curves
 from training.losses import frame_loss
 from training.photos import PhotoStore
-from training.prompts import correcting_clicks, draw_prompts
-from training.recipe import STAGES, Stage, stages_from
+from training.prompts import correcting_clicks
+from training.recipe import GPU_STAGE, STAGES, Stage, stages_from
 from training.rollout import ClipBatch, begin, correct, encode_clips, pick, roll_out
 from training.state import TrainerState, Weights, read_weights, write_weights
 
@@ -43,7 +43,7 @@ def clip_loss(
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Loss of a batch of clips, and figures to log.
 
-    Besides tracking from the batch's own prompt, the first frame is segmented from the other kinds of prompt:
+    Besides tracking from the batch's own prompt, the first frame is segmented from the other kinds of points:
     its features are there already, and answering prompts is learnt slowly.
 
     Args:
@@ -55,7 +55,7 @@ def clip_loss(
     features = encode_clips(model, batch.images)
     outputs = roll_out(model, batch, features, rng)
     figures: dict[str, float] = {}
-    total = torch.zeros(())
+    total = torch.zeros((), device=model.device)
     count = 0
     for t, output in enumerate(outputs):
         if t == 0 and batch.prompts.kind == "mask":
@@ -70,25 +70,22 @@ def clip_loss(
             figures[name] = float(loss.iou.nanmean())
     total = total / max(count, 1)
     first = pick(features, batch.clip * frames)
-    others = [kind for kind in ("box", "point") if kind != batch.prompts.kind]
-    for kind in others:
-        prompts = draw_prompts(batch.masks[:, 0].numpy(), kind, rng)
+    share = PROMPT_SHARE / len(batch.others)
+    for prompts in batch.others:
         answer = begin(model, first, prompts, batch.masks[:, 0])
         loss = frame_loss(
             answer.candidates, answer.candidate_quality, answer.presence_logit, batch.masks[:, 0]
         )
-        total = total + PROMPT_SHARE / len(others) * loss.total
-        figures[f"first_{kind}"] = float(loss.iou.nanmean())
-        if kind == others[-1]:
-            shown = F.interpolate(answer.logits.detach(), scale_factor=4.0, mode="bilinear")[:, 0] > 0
-            clicks = correcting_clicks(batch.masks[:, 0].numpy(), shown.numpy(), rng)
-            corrected = correct(model, first, answer, clicks)
-            loss = frame_loss(
-                corrected.candidates, corrected.candidate_quality, corrected.presence_logit, batch.masks[:, 0]
-            )
-            total = total + PROMPT_SHARE / len(others) * loss.total
-            figures["corrected"] = float(loss.iou.nanmean())
-    return total, figures
+        total = total + share * loss.total
+        figures[f"first_{prompts.kind}"] = float(loss.iou.nanmean())
+    shown = F.interpolate(answer.logits.detach(), scale_factor=4.0, mode="bilinear")[:, 0] > 0
+    clicks = correcting_clicks(batch.masks[:, 0].cpu().numpy(), shown.cpu().numpy(), rng)
+    corrected = correct(model, first, answer, clicks.to(model.device))
+    loss = frame_loss(
+        corrected.candidates, corrected.candidate_quality, corrected.presence_logit, batch.masks[:, 0]
+    )
+    figures["corrected"] = float(loss.iou.nanmean())
+    return total + share * loss.total, figures
 
 
 def train_step(
@@ -99,7 +96,9 @@ def train_step(
     Returns: Figures to log, and the progress that all processes agree on.
     """
     rng = np.random.default_rng([seed, 2])
-    loss, figures = clip_loss(state.model, batch, rng)
+    device = state.model.device
+    with torch.autocast(device.type, torch.bfloat16, enabled=device.type != "cpu"):
+        loss, figures = clip_loss(state.model, batch.to(device), rng)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     mean_loss, progress = parallel.average(state.parameters, [loss.item(), progress])
@@ -124,6 +123,7 @@ class Run:
         rank: int,
         ranks: int,
         workers: int = 1,
+        device: str = "cpu",
     ) -> None:
         """Bind the folder.
 
@@ -135,20 +135,21 @@ class Run:
             rank: Number of this process.
             ranks: Number of processes.
             workers: Processes that make clips ahead; 0: this one makes them when it needs them.
+            device: PyTorch device of the model; elsewhere than on a CPU it computes in bfloat16.
         """
         self.folder, self.data, self.seed, self.minutes = folder, data, seed, minutes
-        self.rank, self.ranks, self.workers = rank, ranks, workers
+        self.rank, self.ranks, self.workers, self.device = rank, ranks, workers, device
         folder.mkdir(parents=True, exist_ok=True)
 
     def carry_out(self, stages: tuple[Stage, ...], weights: Weights) -> Weights:
         """Train through the stages, from where an interrupted run was; returns the averaged weights."""
         saved = None
         if (self.folder / "state.pt").exists():
-            saved = torch.load(self.folder / "state.pt", weights_only=True)
+            saved = torch.load(self.folder / "state.pt", map_location="cpu", weights_only=True)
             names = [stage.name for stage in stages]
             stages = stages[names.index(saved["stage"]) :]
         for number, stage in enumerate(stages):
-            state = TrainerState(stage, weights)
+            state = TrainerState(stage, weights, self.device)
             if number == 0 and saved is not None:
                 state.restore(saved)
             self._stage(state)
@@ -161,7 +162,7 @@ class Run:
         return max(steps / state.stage.steps, spent)
 
     def _stage(self, state: TrainerState) -> None:
-        seed = self.seed + 7919 * [stage.name for stage in STAGES].index(state.stage.name)
+        seed = self.seed + 7919 * [stage.name for stage in (*STAGES, GPU_STAGE)].index(state.stage.name)
         batches = Batches(self.data, state.stage.cycle, seed, state.step, self.rank, self.ranks)
         prefetch = 2 if self.workers else None
         loader = iter(
@@ -213,13 +214,16 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, default=Path("out/training"), help="run folder (%(default)s)")
     parser.add_argument("--init", type=Path, help="weights to start from; default: the ImageNet trunk alone")
-    parser.add_argument(
-        "--from-stage", help=f"one of {', '.join(stage.name for stage in STAGES)}; default: the first"
-    )
+    names = ", ".join(stage.name for stage in (*STAGES, GPU_STAGE))
+    parser.add_argument("--from-stage", help=f"one of {names}; default: the first")
     parser.add_argument("--until-stage", help="last stage to carry out; default: the last")
     parser.add_argument("--minutes", type=float, help="end every stage after this time at the latest")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2, help="processes with a thread each (%(default)s)")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes that make clips, for each of these (%(default)s)"
+    )
+    parser.add_argument("--device", default="cpu", help="device of the model, e.g. cuda (%(default)s)")
     arguments = parser.parse_args()
     PhotoStore(arguments.data)  # a missing folder is better noticed now than by every process
     if arguments.processes > 1 and "WORLD_SIZE" not in os.environ:
@@ -238,7 +242,16 @@ def main() -> None:
     stages = stages_from(arguments.from_stage)
     if arguments.until_stage:
         stages = stages[: [stage.name for stage in stages].index(arguments.until_stage) + 1]
-    run = Run(arguments.output, arguments.data, arguments.seed, arguments.minutes, rank, ranks)
+    run = Run(
+        arguments.output,
+        arguments.data,
+        arguments.seed,
+        arguments.minutes,
+        rank,
+        ranks,
+        arguments.workers,
+        arguments.device,
+    )
     weights = run.carry_out(stages, weights)
     if rank == 0:
         write_weights(weights, arguments.output / "sam2_nano.safetensors")

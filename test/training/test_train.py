@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from sam2_core.configs import MODELS
 from sam2_core.model.sam2 import SAM2
@@ -14,7 +15,8 @@ from training.clips import ClipMaker, ClipSettings
 from training.losses import frame_loss, mask_losses, reference
 from training.photos import PhotoStore
 from training.prompts import correcting_clicks
-from training.recipe import STAGES, Stage
+from training.recipe import GPU_STAGE, STAGES, Stage, stages_from
+from training.rollout import slip
 from training.state import TrainerState, read_weights, write_weights
 from training.train import Run, train_step
 
@@ -41,6 +43,26 @@ def test_every_fourth_batch_asks_which_object_is_meant(prepared):
     answers = BatchSettings(clips=2, frames=1, size=64, crowded=True)
     batches = iter(Batches(prepared, replace(STAGE, answers=answers).cycle, 0, 0, 0, 1))
     assert [next(batches).images.shape[:2] for _ in range(5)] == [(1, 3), (1, 3), (1, 3), (2, 1), (1, 3)]
+
+
+def test_several_workers_give_the_batches_of_one(prepared):
+    batches = Batches(prepared, STAGE.cycle, 0, 2, 0, 1)
+    one, two = (iter(DataLoader(batches, batch_size=None, num_workers=workers)) for workers in (0, 2))
+    for _ in range(5):
+        assert torch.equal(next(one).images, next(two).images)
+
+
+def test_what_is_remembered_slips_in_one_place_of_some_masks():
+    logits = torch.full((400, 1, 32, 32), -3.0)
+    logits[:200, :, 8:24, 8:24] = 3.0
+    slipped = slip(logits, np.random.default_rng(0))
+    changed = (slipped != logits).flatten(1)
+    added, taken = ((slipped.sign() == side) & (slipped != logits) for side in (1, -1))
+    assert 0.15 < changed.any(1).float().mean() < 0.35
+    assert changed.float().mean(1).max() < 0.25
+    assert not (added.flatten(1).any(1) & taken.flatten(1).any(1)).any()
+    assert taken[:200].any()
+    assert not taken[200:].any()
 
 
 def test_gradients_reach_every_part_through_the_memory(prepared, weights):
@@ -132,3 +154,10 @@ def test_weights_survive_their_half_precision_file(weights, tmp_path):
 def test_the_learning_rate_rises_and_falls():
     factors = [STAGES[0].rate_factor(step, step / STAGES[0].steps) for step in (0, 100, STAGES[0].steps)]
     assert factors[0] < factors[1] > factors[2]
+
+
+def test_the_stage_for_a_gpu_is_carried_out_only_if_named():
+    assert GPU_STAGE not in stages_from(None)
+    assert stages_from("gpu") == (GPU_STAGE,)
+    with pytest.raises(ValueError, match=r"no stage 'cpu': choose from small, .*, gpu"):
+        stages_from("cpu")
