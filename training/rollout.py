@@ -13,11 +13,9 @@ import torch
 from torch import Tensor
 
 from sam2_core.model.sam2 import SAM2, MaskOutput, VisionFeatures
+from sam2_core.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from sam2_core.tracker import PREVIOUS_LOGIT_LIMIT
 from training.prompts import PromptBatch
-
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""ImageNet's, as the model's preprocessing uses them."""
 
 SLIP_SHARE = 0.25
 """Chance that what is remembered of a frame is wrong in one place, so that mistakes do not breed mistakes."""
@@ -34,14 +32,14 @@ class ClipBatch:
         masks: bool (N, T, S, S).
         clip: (N,) which clip an object is in.
         prompts: For frame 0, the ones that are tracked from.
-        others: For frame 0, too: the other kinds of points.
+        others: For frame 0, too: boxes and clicks, as far as `prompts` are not such.
     """
 
     images: Tensor
     masks: Tensor
     clip: Tensor
     prompts: PromptBatch
-    others: tuple[PromptBatch, ...] = ()
+    others: tuple[PromptBatch, ...]
 
     def to(self, device: torch.device) -> ClipBatch:
         """The same batch on a device."""
@@ -66,7 +64,7 @@ class Remembered:
 def encode_clips(model: SAM2, images: Tensor) -> VisionFeatures:
     """Encode all frames of a batch at once: uint8 RGB (B, T, S, S, 3) -> features of B * T images."""
     pixels = images.flatten(0, 1).float().div_(255)
-    normalised = pixels.sub_(pixels.new_tensor(MEAN)).div_(pixels.new_tensor(DEVIATION))
+    normalised = pixels.sub_(pixels.new_tensor(IMAGENET_MEAN)).div_(pixels.new_tensor(IMAGENET_STD))
     return model.encode_image(normalised.movedim(-1, 1))  # channels last already
 
 

@@ -43,8 +43,8 @@ def clip_loss(
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Loss of a batch of clips, and figures to log.
 
-    Besides tracking from the batch's own prompt, the first frame is segmented from the other kinds of points:
-    its features are there already, and answering prompts is learnt slowly.
+    Besides tracking from the batch's own prompt, the first frame is segmented from a box and clicks, the last
+    of these answers is corrected: its features are there already, and answering prompts is learnt slowly.
 
     Args:
         model: The model, in training mode.
