@@ -18,7 +18,7 @@ image = coffee()  # uint8 RGB (H, W, 3)
 model = load_model("sam2_nano")  # or one of the official models, as "sam2.1_hiera_large"
 
 # %% [markdown]
-# Every option of SAM's can be given; the others suit the model.
+# Every option of SAM's can be given; what is left out suits the model.
 # Here a coarse grid: 16 points per side find more, and take four times as long.
 
 # %%

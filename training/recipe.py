@@ -97,6 +97,8 @@ GPU_STAGE = Stage(
 )
 """Longer clips, larger batches, for `--device cuda --processes 3 --workers 5`; carried out only if named."""
 
+NAMES = tuple(stage.name for stage in (*STAGES, GPU_STAGE))
+
 
 def stages_from(name: str | None) -> tuple[Stage, ...]:
     """The stages from a given one on.
@@ -108,7 +110,6 @@ def stages_from(name: str | None) -> tuple[Stage, ...]:
         return STAGES
     if name == GPU_STAGE.name:
         return (GPU_STAGE,)
-    names = [stage.name for stage in STAGES]
-    if name not in names:
-        raise ValueError(f"no stage {name!r}: choose from {', '.join([*names, GPU_STAGE.name])}")
-    return STAGES[names.index(name) :]
+    if name not in NAMES:
+        raise ValueError(f"no stage {name!r}: choose from {', '.join(NAMES)}")
+    return STAGES[NAMES.index(name) :]

@@ -21,14 +21,14 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from sam2_core.model.sam2 import SAM2
+from sam2_core.model.sam2 import SAM2, MaskOutput
 from training import parallel
 from training.batches import Batches
 from training.curves import draw_curves
-from training.losses import frame_loss
+from training.losses import FrameLoss, frame_loss
 from training.photos import PhotoStore
 from training.prompts import correcting_clicks
-from training.recipe import GPU_STAGE, STAGES, Stage, stages_from
+from training.recipe import NAMES, Stage, stages_from
 from training.rollout import ClipBatch, begin, correct, encode_clips, pick, roll_out
 from training.state import TrainerState, Weights, read_weights, write_weights
 
@@ -36,6 +36,11 @@ CLIP_NORM = 1.0
 SAVE_EVERY_SECONDS = 180.0
 PROMPT_SHARE = 0.5
 """Weight of the loss of further prompts on the first frame, relative to the clip's."""
+
+
+def output_loss(output: MaskOutput, masks: torch.Tensor) -> FrameLoss:
+    """Loss of what the model said of N objects in a frame; masks: bool (N, S, S), the true ones."""
+    return frame_loss(output.candidates, output.candidate_quality, output.presence_logit, masks)
 
 
 def clip_loss(
@@ -60,9 +65,7 @@ def clip_loss(
     for t, output in enumerate(outputs):
         if t == 0 and batch.prompts.kind == "mask":
             continue
-        loss = frame_loss(
-            output.candidates, output.candidate_quality, output.presence_logit, batch.masks[:, t]
-        )
+        loss = output_loss(output, batch.masks[:, t])
         total = total + loss.total
         count += 1
         if t in (0, 1, frames - 1):
@@ -73,17 +76,13 @@ def clip_loss(
     share = PROMPT_SHARE / len(batch.others)
     for prompts in batch.others:
         answer = begin(model, first, prompts, batch.masks[:, 0])
-        loss = frame_loss(
-            answer.candidates, answer.candidate_quality, answer.presence_logit, batch.masks[:, 0]
-        )
+        loss = output_loss(answer, batch.masks[:, 0])
         total = total + share * loss.total
         figures[f"first_{prompts.kind}"] = float(loss.iou.nanmean())
     shown = F.interpolate(answer.logits.detach(), scale_factor=4.0, mode="bilinear")[:, 0] > 0
     clicks = correcting_clicks(batch.masks[:, 0].cpu().numpy(), shown.cpu().numpy(), rng)
     corrected = correct(model, first, answer, clicks.to(model.device))
-    loss = frame_loss(
-        corrected.candidates, corrected.candidate_quality, corrected.presence_logit, batch.masks[:, 0]
-    )
+    loss = output_loss(corrected, batch.masks[:, 0])
     figures["corrected"] = float(loss.iou.nanmean())
     return total + share * loss.total, figures
 
@@ -162,7 +161,7 @@ class Run:
         return max(steps / state.stage.steps, spent)
 
     def _stage(self, state: TrainerState) -> None:
-        seed = self.seed + 7919 * [stage.name for stage in (*STAGES, GPU_STAGE)].index(state.stage.name)
+        seed = self.seed + 7919 * NAMES.index(state.stage.name)
         batches = Batches(self.data, state.stage.cycle, seed, state.step, self.rank, self.ranks)
         prefetch = 2 if self.workers else None
         loader = iter(
@@ -214,8 +213,7 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, default=Path("out/training"), help="run folder (%(default)s)")
     parser.add_argument("--init", type=Path, help="weights to start from; default: the ImageNet trunk alone")
-    names = ", ".join(stage.name for stage in (*STAGES, GPU_STAGE))
-    parser.add_argument("--from-stage", help=f"one of {names}; default: the first")
+    parser.add_argument("--from-stage", help=f"one of {', '.join(NAMES)}; default: the first")
     parser.add_argument("--until-stage", help="last stage to carry out; default: the last")
     parser.add_argument("--minutes", type=float, help="end every stage after this time at the latest")
     parser.add_argument("--seed", type=int, default=0)
