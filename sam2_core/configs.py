@@ -208,7 +208,7 @@ _NANO = SAM2Config(
     multimask_points=(1, 1),
     multimask_tracking=False,
     stable_single_mask=False,
-    smallest_piece=0.25,
+    smallest_piece=0.1,
     sight=SightConfig(lost=0.15, found=0.35),
     memory=MemoryConfig(prompted_frames=4, memory_frames=1, object_pointers=4, policy="confident"),
     everything=EverythingConfig(

@@ -50,6 +50,7 @@ class BatchSettings:
             whole=0.65,
             scenes=0.75,
             extra=(0.9, 0.7, 0.4),
+            joined=0.0,
             copy=0.6,
         )
 

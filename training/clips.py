@@ -1,13 +1,15 @@
 """Short clips from photographs (the way of STM, STCN and XMem, with its weak spots covered) and real video.
 
 A clip is a background, a photo that moves as a camera would or video, with up to four objects that move on
-their own: the ones to follow, distractors (among them look-alikes of another), and occluders. Objects
-leave the picture, are hidden, vanish and return, so that the model learns when there is nothing to find.
+their own: the ones to follow, some of them made of two things, distractors (among them look-alikes of
+another), and occluders. Objects leave the picture, are hidden, vanish and return, so that the model learns
+when there is nothing to find.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -60,7 +62,8 @@ class ClipSettings:
         moving: Share of pasted objects that come from labelled video and move as they do there.
         extra: Chances of a second, third and fourth pasted object; of a first, second and third where the
             background has an object.
-        copy: Chance that a pasted object looks like the one before, or like the background's own.
+        joined: Chance that a pasted object and the one before are two parts of one, as rider and bicycle are.
+        copy: Chance that another pasted object looks like the one before, or like the background's own.
         absence: Chance that an object goes away for some frames, of the background's and of the pasted ones.
     """
 
@@ -72,20 +75,23 @@ class ClipSettings:
     video: float = 0.25
     moving: float = 0.2
     extra: tuple[float, ...] = (0.6, 0.35, 0.15)
+    joined: float = 0.3
     copy: float = 0.5
     absence: float = 0.35
 
 
 @dataclass
 class Sprite:
-    """An object on its way through a clip.
+    """An object on its way through a clip, or a part of one.
 
     Attributes:
+        number: Of the object.
         cut_out: What it looks like.
         path: Where it is in every frame.
         hidden: Frames in which it is not drawn.
     """
 
+    number: int
     cut_out: CutOut
     path: Path
     hidden: set[int]
@@ -104,6 +110,19 @@ def _sampled(path: Path, steps: np.ndarray) -> Path:
 def _turned(angle: float, factor: float) -> np.ndarray:
     """The matrix (2, 2) that turns by an angle in radians and enlarges by a factor."""
     return factor * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
+def _join(rng: np.random.Generator, first: Sprite, second: Sprite) -> None:
+    """Attach a part to another: it goes and turns with that one, and moves a little on its own besides."""
+    moved = first.path.linear @ np.linalg.inv(first.path.linear[0])
+    half, other = (0.5 * np.abs(s.path.linear[0]) @ s.cut_out.extent for s in (first, second))
+    factor = rng.uniform(0.5, 1.3) * np.sqrt(half.prod() / other.prod())
+    direction = rng.normal(0, 1, 2)
+    offset = direction / np.linalg.norm(direction) * rng.uniform(0.4, 0.8) * (half + factor * other)
+    own = 0.15 * (second.path.position - second.path.position[0])
+    second.path.position[:] = first.path.position + moved @ offset + own
+    second.path.linear[:] = factor * moved @ second.path.linear
+    second.hidden = first.hidden
 
 
 def _share_away(t: int, first: int, last: int) -> float:
@@ -177,11 +196,11 @@ class ClipMaker:
         if away and not turned:
             self._cut_away(rng, frames, labels, *away)
         sprites = self._sprites(rng, steps, pace, labelled or whole, own)
-        order = rng.permutation(len(sprites))
+        layers = [sprites[n] for n in rng.permutation(len(sprites))]
         for t in range(settings.frames):
-            for number in order:
-                if t not in sprites[number].hidden:
-                    self._draw(sprites[number], number + 1 + BACKGROUND_OBJECTS, t, frames[t], labels[t])
+            for sprite in layers:
+                if t not in sprite.hidden:
+                    self._draw(sprite, t, frames[t], labels[t])
         area = np.bincount(labels[0].ravel(), minlength=10) / labels[0].size
         objects = [n for n in range(1, len(area)) if area[n] >= SMALLEST_START]
         rng.shuffle(objects)
@@ -306,13 +325,19 @@ class ClipMaker:
         for _ in range(count):
             original = sprites[-1].cut_out if sprites else own
             shown = self._cut_out(rng, steps)
-            if original is not None and rng.random() < self.settings.copy:
+            number = BACKGROUND_OBJECTS + 1 + len(sprites)
+            if sprites and rng.random() < self.settings.joined:
+                number = sprites[-1].number
+            elif original is not None and rng.random() < self.settings.copy:
                 shown = look_alike(rng, original, shown)
             elif rng.random() < 0.5:
                 shown = shown.with_shades(recolour(rng, shown.shades, 0.6))
-            sprites.append(Sprite(shown, self._way(rng, steps, pace, shown.extent), set()))
+            sprites.append(Sprite(number, shown, self._way(rng, steps, pace, shown.extent), set()))
         if sprites and len(steps) > 2 and rng.random() < self.settings.absence:
             self._send_away(rng, sprites)
+        for first, second in pairwise(sprites):
+            if first.number == second.number:
+                _join(rng, first, second)
         return sprites
 
     @staticmethod
@@ -363,7 +388,7 @@ class ClipMaker:
         else:
             sprite.hidden = set(range(first, last))
 
-    def _draw(self, sprite: Sprite, number: int, t: int, frame: np.ndarray, labels: np.ndarray) -> None:
+    def _draw(self, sprite: Sprite, t: int, frame: np.ndarray, labels: np.ndarray) -> None:
         shown = min(t, len(sprite.cut_out.pictures) - 1)
         box, picture = sprite.cut_out.boxes[shown], sprite.cut_out.pictures[shown]
         patch = frame_patch(sprite.path, t, box, self.store.size, self.settings.size)
@@ -376,4 +401,4 @@ class ClipMaker:
         under = frame[rows, columns]
         mixed = (drawn[..., :3] * alpha + under * (255 - alpha) + 127) // 255
         frame[rows, columns] = mixed.astype(np.uint8)
-        labels[rows, columns][drawn[..., 3] > 127] = number
+        labels[rows, columns][drawn[..., 3] > 127] = sprite.number

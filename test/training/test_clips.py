@@ -50,6 +50,14 @@ def test_several_objects_of_one_photo_are_followed(prepared):
     assert any(len(numbers) == 2 for numbers in followed)
 
 
+def test_two_things_that_go_together_are_one_object(prepared):
+    for joined, numbers in ((1.0, {4}), (0.0, {4, 5})):
+        settings = ClipSettings(5, 64, labelled=0.0, whole=0.0, extra=(1.0,), joined=joined, absence=0.0)
+        maker = ClipMaker(PhotoStore(prepared), settings)
+        clips = [maker.make(seed) for seed in range(20)]
+        assert {number for clip in clips for number in clip.objects} == numbers
+
+
 def test_training_and_validation_share_no_photo(prepared):
     train, held_out = PhotoStore(prepared), PhotoStore(prepared, "validation")
     assert len(held_out.photos) > 0
