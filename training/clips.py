@@ -18,6 +18,7 @@ from training.cutouts import CutOut, cut_out, extent, look_alike
 from training.motion import CAMERA_PACE, OBJECT_PACE, Pace, Path, frame_patch, random_path
 from training.photometry import film, recolour
 from training.photos import PhotoStore, Video
+from training.sprites import Sprite, draw, join
 
 BACKGROUND_OBJECTS = 3
 """The numbers 1 to this one are those of the background's own objects; pasted ones follow."""
@@ -80,23 +81,6 @@ class ClipSettings:
     absence: float = 0.35
 
 
-@dataclass
-class Sprite:
-    """An object on its way through a clip, or a part of one.
-
-    Attributes:
-        number: Of the object.
-        cut_out: What it looks like.
-        path: Where it is in every frame.
-        hidden: Frames in which it is not drawn.
-    """
-
-    number: int
-    cut_out: CutOut
-    path: Path
-    hidden: set[int]
-
-
 def _frame_steps(rng: np.random.Generator, frames: int) -> np.ndarray:
     """Which steps of a longer walk the frames show: random gaps, as a slow tracker would see them."""
     most = rng.choice([1, 2, 4, 8], p=[0.4, 0.3, 0.2, 0.1])
@@ -110,19 +94,6 @@ def _sampled(path: Path, steps: np.ndarray) -> Path:
 def _turned(angle: float, factor: float) -> np.ndarray:
     """The matrix (2, 2) that turns by an angle in radians and enlarges by a factor."""
     return factor * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-
-
-def _join(rng: np.random.Generator, first: Sprite, second: Sprite) -> None:
-    """Attach a part to another: it goes and turns with that one, and moves a little on its own besides."""
-    moved = first.path.linear @ np.linalg.inv(first.path.linear[0])
-    half, other = (0.5 * np.abs(s.path.linear[0]) @ s.cut_out.extent for s in (first, second))
-    factor = rng.uniform(0.5, 1.3) * np.sqrt(half.prod() / other.prod())
-    direction = rng.normal(0, 1, 2)
-    offset = direction / np.linalg.norm(direction) * rng.uniform(0.4, 0.8) * (half + factor * other)
-    own = 0.15 * (second.path.position - second.path.position[0])
-    second.path.position[:] = first.path.position + moved @ offset + own
-    second.path.linear[:] = factor * moved @ second.path.linear
-    second.hidden = first.hidden
 
 
 def _share_away(t: int, first: int, last: int) -> float:
@@ -200,7 +171,7 @@ class ClipMaker:
         for t in range(settings.frames):
             for sprite in layers:
                 if t not in sprite.hidden:
-                    self._draw(sprite, t, frames[t], labels[t])
+                    draw(sprite, t, self.store.size, frames[t], labels[t])
         area = np.bincount(labels[0].ravel(), minlength=10) / labels[0].size
         objects = [n for n in range(1, len(area)) if area[n] >= SMALLEST_START]
         rng.shuffle(objects)
@@ -337,7 +308,7 @@ class ClipMaker:
             self._send_away(rng, sprites)
         for first, second in pairwise(sprites):
             if first.number == second.number:
-                _join(rng, first, second)
+                join(rng, first, second)
         return sprites
 
     @staticmethod
@@ -387,18 +358,3 @@ class ClipMaker:
                 sprite.path.position[t] += _share_away(t, first, last) * out
         else:
             sprite.hidden = set(range(first, last))
-
-    def _draw(self, sprite: Sprite, t: int, frame: np.ndarray, labels: np.ndarray) -> None:
-        shown = min(t, len(sprite.cut_out.pictures) - 1)
-        box, picture = sprite.cut_out.boxes[shown], sprite.cut_out.pictures[shown]
-        patch = frame_patch(sprite.path, t, box, self.store.size, self.settings.size)
-        if patch is None:
-            return
-        maps = patch.map_x, patch.map_y
-        drawn = cv2.remap(picture, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-        rows, columns = slice(patch.top, patch.bottom), slice(patch.left, patch.right)
-        alpha = drawn[..., 3:].astype(np.uint16)
-        under = frame[rows, columns]
-        mixed = (drawn[..., :3] * alpha + under * (255 - alpha) + 127) // 255
-        frame[rows, columns] = mixed.astype(np.uint8)
-        labels[rows, columns][drawn[..., 3] > 127] = sprite.number
