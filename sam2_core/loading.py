@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from .allocator import keep_freed_memory
 from .checkpoints import load_weights, require_checkpoint
 from .configs import MODELS, EfficientNetConfig
 from .model import SAM2
@@ -53,6 +54,8 @@ def load_model(
 def make_ready(model: SAM2, device: str = "auto", precision: str = "auto") -> SAM2:
     """Put a model where it is to run, in evaluation mode and without gradients.
 
+    On a CPU the process keeps from then on what its images free, see `allocator.keep_freed_memory`.
+
     Args:
         model: with its weights, or about to get them.
         device: as for `load_model`.
@@ -66,6 +69,8 @@ def make_ready(model: SAM2, device: str = "auto", precision: str = "auto") -> SA
     if precision not in PRECISIONS:
         raise ValueError(f"precision {precision!r} is unknown: choose from {', '.join(PRECISIONS)}")
     chosen = choose_device(device)
+    if chosen.type == "cpu":
+        keep_freed_memory()
     if isinstance(model.config.trunk, EfficientNetConfig):
         # the layout in which depthwise convolutions are fastest
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
