@@ -222,7 +222,7 @@ class TrackerSettings:
     )
     compile: bool = parameter(
         False,
-        "Compile the image encoder with torch.compile: configuring takes long, images are faster.",
+        "Compile the image encoder with torch.compile: worth it on a GPU; configuring takes some seconds.",
     )
 
 
