@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .embedded import embedded_weights_path
+from .paths import expanded
 
 StateDict = dict[str, Tensor]
 
@@ -125,7 +126,7 @@ def require_checkpoint(name: str, checkpoint: str | Path | None = None, download
         CheckpointError: there is no such file, and it could not be had.
     """
     if checkpoint:
-        path = Path(checkpoint).expanduser()
+        path = expanded(checkpoint)
         if not path.is_file():
             raise CheckpointError(f"{path}: no such file; expected the weights of {name}. {how_to_get(name)}")
         return path

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from .checkpoints import CheckpointError
 from .commands import COMMANDS, CommandError
 from .datasets import DatasetError
+from .prompt_script import attached
 from .prompts import PromptError
 
 EXPECTED = (CommandError, CheckpointError, DatasetError, PromptError, OSError)
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 2 for an error of the caller, 130 after Ctrl-C.
     """
-    options = build_parser().parse_args(arguments)
+    options = build_parser().parse_args(attached(sys.argv[1:] if arguments is None else arguments))
     try:
         options.run(options)
     except KeyboardInterrupt:

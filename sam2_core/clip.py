@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .paths import expanded
 from .preprocessing import check_image
 from .sources import CaptureSource, FolderSource, SourceError, read_picture
 
@@ -36,9 +37,9 @@ class Clip:
         self._size = size
         self._resize = resize
         self._pictures: Sequence[Picture]
-        self._read_at_once = isinstance(source, (str, Path)) and Path(source).expanduser().is_file()
+        self._read_at_once = isinstance(source, (str, Path)) and expanded(source).is_file()
         if isinstance(source, (str, Path)):
-            path = Path(source).expanduser()
+            path = expanded(source)
             if self._read_at_once:
                 self._pictures = self._read_video(path)
                 return

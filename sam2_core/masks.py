@@ -282,7 +282,8 @@ def is_indexed(path: str | Path) -> bool:
 def load_id_image(path: str | Path) -> IdImage:
     """Reads an annotation as an id image.
 
-    An indexed PNG's indices are the ids; in any other picture, what is not black is object 1.
+    An indexed PNG's indices are the ids. In any other picture, what is not black is object 1, or, where it is
+    transparent in places, what is not.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -294,9 +295,13 @@ def load_id_image(path: str | Path) -> IdImage:
         with Image.open(path) as picture:
             if picture.mode == "P":
                 return np.array(picture, np.uint8)
-            values = np.asarray(
-                picture if picture.mode in ("L", "1", "I;16", "I") else picture.convert("RGB")
-            )
+            transparent = "A" in picture.getbands() and picture.getchannel("A").getextrema()[0] < 255
+            if transparent:
+                values = np.asarray(picture.getchannel("A"))
+            else:
+                values = np.asarray(
+                    picture if picture.mode in ("L", "1", "I;16", "I") else picture.convert("RGB")
+                )
     except FileNotFoundError:
         raise
     except (

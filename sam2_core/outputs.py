@@ -32,7 +32,10 @@ class Output(Protocol):
 
 
 class OverlayVideo:
-    """The images with the masks drawn over them, as a video of the first image's size."""
+    """The images with the masks drawn over them, as a video of the first image's size.
+
+    Its codecs want even sides: an odd one loses the last row or column.
+    """
 
     def __init__(self, path: Path, fps: float, alpha: float = 0.5) -> None:
         if path.suffix.lower() not in CODECS:
@@ -49,7 +52,7 @@ class OverlayVideo:
         if self._writer is None:
             self._size = (width, height)
             codec = cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])
-            self._writer = cv2.VideoWriter(str(self._path), codec, self._fps, self._size)
+            self._writer = cv2.VideoWriter(str(self._path.absolute()), codec, self._fps, self._size)
             if not self._writer.isOpened():
                 raise OutputError(f"{self._path}: can't be written as a video")
         picture = cv2.cvtColor(overlay(frame.image, tracks, self._alpha), cv2.COLOR_RGB2BGR)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -48,7 +49,8 @@ def add_prompt_options(parser: argparse.ArgumentParser, video: bool = True) -> N
         (
             "--mask",
             "FILE",
-            "the object's mask as a picture, not black; an indexed PNG may hold several objects",
+            "the object's mask as a picture, not black; of an indexed PNG with several objects all, or that "
+            "of --object; where the object has one, the mask of the next new object",
         ),
         ("--label", "TEXT", "a name for the object"),
     ]
@@ -61,9 +63,28 @@ def add_prompt_options(parser: argparse.ArgumentParser, video: bool = True) -> N
 
 
 def files_read(options: argparse.Namespace) -> list[str | Path | None]:
-    """The files that prompts and weights are read from."""
-    masks = [text for option, text in options.script or () if option == "mask"]
-    return [*masks, getattr(options, "prompts", None), options.checkpoint]
+    """The files that prompts and weights are read from.
+
+    Raises:
+        PromptError: the file of prompts is missing or can't be understood.
+    """
+    read: list[str | Path | None] = [text for option, text in options.script or () if option == "mask"]
+    file = getattr(options, "prompts", None)
+    if file is not None:
+        masks = [entry.get("mask") for entry in _entries(file)]
+        read += [file, *(file.parent / mask for mask in masks if isinstance(mask, str))]
+    return [*read, options.checkpoint]
+
+
+def attached(arguments: Sequence[str]) -> list[str]:
+    """A command line with `--box=-4,0,9,9` for `--box -4,0,9,9`, in which argparse sees two options."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] in ("--box", "--point") and re.match(r"-[\d.]", argument):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 class _Record(argparse.Action):
@@ -99,10 +120,10 @@ def script_from_options(recorded: Sequence[tuple[str, str]] | None, file: Path |
         PromptError: an option or the file can't be understood.
     """
     parts: dict[tuple[int, int], _Parts] = defaultdict(_Parts)
-    frame, object_id = 0, 1
+    frame, object_id, named = 0, 1, False
     for option, text in recorded or ():
         if option == "object":
-            object_id = _whole(text, "--object", 1, 255)
+            object_id, named = _whole(text, "--object", 1, 255), True
         elif option == "frame":
             frame = _whole(text, "--frame", 0)
         elif option == "point":
@@ -111,12 +132,18 @@ def script_from_options(recorded: Sequence[tuple[str, str]] | None, file: Path |
             parts[frame, object_id].labels.append(int(label[0]) if label else 1)
         elif option == "box":
             if parts[frame, object_id].box is not None:
-                object_id = max(taken for _, taken in parts) + 1
+                object_id = _next(parts)
             parts[frame, object_id].box = _numbers(text, "--box", (4,), "X0,Y0,X1,Y1")
         elif option == "label":
             parts[frame, object_id].label = text
         elif option == "mask":
-            for found, mask in _masks_of_file(Path(text), object_id).items():
+            if (frame, object_id) in parts and parts[frame, object_id].mask is not None:
+                object_id, named = _next(parts), False
+            path = Path(text)
+            masks = {object_id: _mask_of_file(path, object_id)} if named else _masks_of_file(path, object_id)
+            for found, mask in masks.items():
+                if parts[frame, found].mask is not None:
+                    raise PromptError(f"--mask {text}: object {found} has a mask already: give one of each")
                 parts[frame, found].mask = mask
     script: Script = defaultdict(list)
     for (number, found), part in parts.items():
@@ -124,6 +151,11 @@ def script_from_options(recorded: Sequence[tuple[str, str]] | None, file: Path |
     for number, prompts in (script_from_file(file) if file is not None else {}).items():
         script[number] += prompts
     return dict(script)
+
+
+def _next(parts: dict[tuple[int, int], _Parts]) -> int:
+    """The id of a new object."""
+    return max(taken for _, taken in parts) + 1
 
 
 def script_from_file(path: Path) -> Script:
@@ -134,22 +166,26 @@ def script_from_file(path: Path) -> Script:
     Raises:
         PromptError: the file is missing or can't be understood; the message names the entry.
     """
-    try:
-        entries = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise PromptError(f"{path}: no such file; expected JSON like {FORM}") from error
-    except ValueError as error:
-        raise PromptError(f"{path}: not JSON ({error}); expected {FORM}") from error
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise PromptError(f"{path}: not a list of objects; expected {FORM}")
     script: Script = defaultdict(list)
-    for number, entry in enumerate(entries):
+    for number, entry in enumerate(_entries(path)):
         try:
             frame, prompts = _entry(entry, path.parent)
         except PromptError as error:
             raise PromptError(f"{path}: entry {number}: {error}") from error
         script[frame] += prompts
     return dict(script)
+
+
+def _entries(path: Path) -> list[dict[str, Any]]:
+    try:
+        entries = json.loads(path.read_text("utf-8-sig"))
+    except FileNotFoundError as error:
+        raise PromptError(f"{path}: no such file; expected JSON like {FORM}") from error
+    except (ValueError, RecursionError) as error:
+        raise PromptError(f"{path}: not JSON ({error}); expected {FORM}") from error
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise PromptError(f"{path}: not a list of objects; expected {FORM}")
+    return entries
 
 
 def _entry(entry: dict[str, Any], folder: Path) -> tuple[int, Iterable[Prompt]]:

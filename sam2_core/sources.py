@@ -18,6 +18,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .paths import expanded
+
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 STREAMS = ("rtsp://", "rtsps://", "rtmp://", "http://", "https://", "udp://", "tcp://")
 DEFAULT_FPS = 25.0
@@ -56,6 +58,9 @@ class Source(Protocol):
     fps: float
     total: int | None
 
+    def size(self, index: int) -> tuple[int, int] | None:
+        """Height and width of a frame that was not read yet; None where nobody knows."""
+
     def __iter__(self) -> Iterator[Frame]: ...
 
     def close(self) -> None: ...
@@ -65,19 +70,20 @@ def open_source(text: str) -> Source:
     """Opens what a person named.
 
     Args:
-        text: a video file, a folder of pictures, the number of a camera, or the address of a stream.
+        text: a video file, a folder of pictures, the number of a camera, or the address of a stream. Where
+            there is a file or folder of that name, it is meant.
 
     Raises:
         SourceError: there is nothing of the kind, or it can't be read.
     """
-    if text.isdecimal():
+    path = expanded(text)
+    if text.isdecimal() and not path.exists():
         if int(text) >= 2**31:
             raise SourceError(f"camera {text}: there is none of this number; give 0 for the first")
         return CaptureSource(int(text), f"camera{text}", newest_only=True)
     if text.lower().startswith(STREAMS):
         # What comes over http may be a file, of which every frame is wanted; the others are live.
         return _over_http(text) if text.lower().startswith("http") else CaptureSource(text, "stream", True)
-    path = Path(text).expanduser()
     if text and path.is_dir():
         return FolderSource(path)
     if not path.is_file():
@@ -86,6 +92,11 @@ def open_source(text: str) -> Source:
             "or an rtsp:// or http:// address"
         )
     return CaptureSource(str(path), path.stem)
+
+
+def capture_address(address: str | int) -> str | int:
+    """What OpenCV is to open: a file by its whole path, since FFmpeg takes `12:30.mp4` for a protocol."""
+    return str(Path(address).absolute()) if isinstance(address, str) and "://" not in address else address
 
 
 class FolderSource:
@@ -103,6 +114,12 @@ class FolderSource:
         self.name = folder.resolve().name
         self.fps = DEFAULT_FPS
         self.total: int | None = len(self.paths)
+
+    def size(self, index: int) -> tuple[int, int] | None:
+        if index >= len(self.paths):
+            return None
+        height, width = read_picture(self.paths[index]).shape[:2]
+        return height, width
 
     def __iter__(self) -> Iterator[Frame]:
         for index, path in enumerate(self.paths):
@@ -126,7 +143,7 @@ class CaptureSource:
     """
 
     def __init__(self, address: str | int, name: str, newest_only: bool = False) -> None:
-        self._capture = cv2.VideoCapture(address)
+        self._capture = cv2.VideoCapture(capture_address(address))
         if not self._capture.isOpened():
             if isinstance(address, int):
                 raise SourceError(f"camera {address} can't be opened: is it connected, and not in use?")
@@ -141,6 +158,14 @@ class CaptureSource:
         self.fps = fps if 0.1 < fps < 1000 else DEFAULT_FPS
         total = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self.total: int | None = total if total > 0 and not newest_only else None
+
+    def size(self, index: int) -> tuple[int, int] | None:
+        if self._first is not None:  # all frames of a video have one size
+            height, width = self._first.shape[:2]
+        else:
+            height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+            width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        return (height, width) if height and width else None
 
     def __iter__(self) -> Iterator[Frame]:
         pictures = self._newest() if self._newest_only else self._every()
@@ -205,7 +230,10 @@ def _over_http(address: str) -> CaptureSource:
     Some files have their index at the end. A server that sends only whole files can't give that first: then
     the file is fetched into a temporary one.
     """
-    name = Path(urllib.parse.urlsplit(address).path).stem or "stream"
+    try:
+        name = Path(urllib.parse.urlsplit(address).path).stem or "stream"
+    except ValueError as error:
+        raise SourceError(f"{address}: not an address ({error})") from error
     try:
         return CaptureSource(address, name)
     except SourceError as refusal:

@@ -11,6 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sam2_core.paths import expanded
+from sam2_core.sources import capture_address
+
 BgrImage = NDArray[np.uint8]
 
 FOLDER_RATE = 25.0
@@ -46,16 +49,19 @@ def open_source(name: str) -> Source:
     """The source of that name.
 
     Args:
-        name: a video file, a folder of images, or a webcam as a number or a device such as /dev/video0.
+        name: a video file, a folder of images, or a webcam as a number or a device such as /dev/video0. A
+            file or folder whose name is a number goes before the webcam.
 
     Raises:
         SourceError: there is no such source, or nothing in it can be read.
     """
     if not name:
         raise SourceError("source is empty: name a video file, a folder of images, or a webcam such as 0")
-    if re.fullmatch(r"\d+|/dev/video\d+", name):
-        return _Capture(int(name) if name.isdigit() else name, live=True)
-    path = Path(name).expanduser()
+    path = expanded(name)
+    if re.fullmatch(r"\d+", name) and not path.exists():
+        return _Capture(int(name), live=True)
+    if re.fullmatch(r"/dev/video\d+", name):
+        return _Capture(name, live=True)
     if path.is_dir():
         return _Folder(path)
     if not path.exists():
@@ -92,7 +98,7 @@ class _Capture:
         capture.release()
 
     def _open(self) -> cv2.VideoCapture:
-        capture = cv2.VideoCapture(self._source)
+        capture = cv2.VideoCapture(capture_address(self._source))
         if not capture.isOpened():
             what = "opened as a webcam: is it plugged in, and free?" if self.live else "read as a video"
             raise SourceError(f"source {self._source} cannot be {what}")

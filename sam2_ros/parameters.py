@@ -292,6 +292,6 @@ _EXPECTED: dict[type, str] = {
     bool: "Give true or false",
     int: "Give a whole number",
     float: "Give a number with a decimal point",
-    str: "Give a text",
+    str: "Give a text; one of digits alone in two pairs of quotes, such as \"'0'\"",
     tuple: "Give a list of texts, for example [front, rear]",
 }

@@ -20,6 +20,11 @@ from ..evaluation import PROMPTS
 from ..loading import PRECISIONS, load_model, make_ready
 from ..memory_policies import POLICIES
 from ..model import SAM2
+from ..paths import expanded
+from ..sources import PICTURES
+from ..tracker import Tracker
+
+MOST_THREADS = 1024
 
 
 class CommandError(Exception):
@@ -52,7 +57,7 @@ def add_model_options(parser: argparse.ArgumentParser, everyone: bool = False) -
     group.add_argument(
         "--precision", default="auto", choices=PRECISIONS, help="numbers computed in; default: %(default)s"
     )
-    group.add_argument("--threads", type=positive, metavar="N", help="CPU threads; default: PyTorch's choice")
+    group.add_argument("--threads", type=threads, metavar="N", help="CPU threads; default: PyTorch's choice")
 
 
 def add_dataset_options(parser: argparse.ArgumentParser, prompt: str) -> None:
@@ -113,7 +118,7 @@ def memory_config(options: argparse.Namespace, model: SAM2) -> MemoryConfig:
     """The model's own memory settings, changed as the options say.
 
     Raises:
-        CommandError: a number is out of range.
+        CommandError: a number is out of range, or does not fit the model.
     """
     given = {
         "policy": options.memory_policy,
@@ -122,7 +127,9 @@ def memory_config(options: argparse.Namespace, model: SAM2) -> MemoryConfig:
         "object_pointers": options.object_pointers,
     }
     try:
-        return replace(model.config.memory, **{k: v for k, v in given.items() if v is not None})
+        config = replace(model.config.memory, **{k: v for k, v in given.items() if v is not None})
+        Tracker(model, config)  # refuses what the model was not made for
+        return config
     except ValueError as error:
         raise CommandError(str(error)) from error
 
@@ -168,10 +175,10 @@ def check_outputs(
         dataset: a folder of annotated videos that is read.
 
     Raises:
-        CommandError: an output is read from, lies in the dataset, is written twice, or is a folder instead of
-            a file.
+        CommandError: an output is read from, lies in the dataset, is written twice, is a folder instead of a
+            file or the other way round, or is a folder of which a file is read.
     """
-    read = {Path(path).expanduser().resolve() for path in inputs if path is not None}
+    read = {expanded(path).resolve() for path in inputs if path is not None}
     videos = set() if dataset is None else {(dataset / part).resolve() for pair in LAYOUTS for part in pair}
     taken: dict[Path, str] = {}
     for option, path in {**files, **(folders or {})}.items():
@@ -186,6 +193,14 @@ def check_outputs(
             raise CommandError(f"{option} {path} is where {taken[place]} goes: give each a place of its own")
         if option in files and path.is_dir():
             raise CommandError(f"{option} {path} is a folder: give a file's name")
+        if option not in files:
+            if path.exists() and not path.is_dir():
+                raise CommandError(f"{option} {path} is a file: give a folder")
+            for file in read:
+                if file.parent == place and file.suffix == ".png":
+                    raise CommandError(
+                        f"{option} {path} holds {file.name}, which is read: give another place"
+                    )
         taken[place] = option
 
 
@@ -193,9 +208,9 @@ def check_picture(option: str, path: Path | None) -> None:
     """Refuses a name that does not end like a picture's.
 
     Raises:
-        CommandError: OpenCV writes no such pictures.
+        CommandError: OpenCV writes no such pictures in colour.
     """
-    if path is not None and not cv2.haveImageWriter(str(path)):
+    if path is not None and path.suffix.lower() not in PICTURES:
         raise CommandError(f"{option} {path}: give a name that ends in .png or .jpg")
 
 
@@ -206,12 +221,8 @@ def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
         CommandError: it can't be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        written = cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    except cv2.error:  # an ending that OpenCV doesn't know
-        written = False
-    if not written:
-        raise CommandError(f"{path}: can't be written as a picture; give a name that ends in .png or .jpg")
+    if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
+        raise CommandError(f"{path}: can't be written as a picture")
 
 
 def write_json(path: Path, content: Any, indent: int | None = None) -> None:
@@ -225,6 +236,14 @@ def from_zero(text: str) -> int:
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{value} is below 0")
+    return value
+
+
+def threads(text: str) -> int:
+    """An argument that is a number of threads: OpenMP dies of too many."""
+    value = positive(text)
+    if value > MOST_THREADS:
+        raise argparse.ArgumentTypeError(f"{value} is above {MOST_THREADS}")
     return value
 
 

@@ -100,6 +100,12 @@ def run(options: argparse.Namespace) -> None:
         results = _score(options, sequences) if options.masks else _track(options, sequences, masks)
         if options.contact_sheet:
             _write_sheet(options, sequences, results, masks)
+    if unscored := [result.name for result in results if not result.objects]:
+        print(
+            f"sam2 evaluate: not in the totals: {', '.join(unscored)}: no annotated object between the first "
+            "frame and the last",
+            file=sys.stderr,
+        )
     calibration = None
     if options.calibration:
         calibration = Calibration.of(outcome for result in results for outcome in result.outcomes)

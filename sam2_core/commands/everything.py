@@ -99,6 +99,8 @@ def run(options: argparse.Namespace) -> None:
         require_display(WITHOUT_SHOW)
     if not 0 <= options.alpha <= 1:
         raise CommandError(f"--alpha {options.alpha} is not between 0 and 1")
+    if options.output is None and not (options.show or options.json):
+        options.output = Path(f"{options.photo.stem}_everything.png")
     files = {"--output": options.output, "--json": options.json}
     check_outputs(files, inputs=[options.photo, options.checkpoint])
     check_picture("--output", options.output)
@@ -119,13 +121,10 @@ def run(options: argparse.Namespace) -> None:
         )
     if options.json:
         write_json(options.json, found)
-    output = options.output
-    if output is None and not (options.show or options.json):
-        output = Path(f"{options.photo.stem}_everything.png")
-    if output is None and not options.show:
+    if not (options.output or options.show):
         return
     picture = overlay_all(image, [decode_rle(entry["segmentation"]) for entry in found], options.alpha)
-    if output is not None:
-        write_picture(output, picture)
+    if options.output:
+        write_picture(options.output, picture)
     if options.show:
         show(picture, options.photo.name)

@@ -84,9 +84,13 @@ def run(options: argparse.Namespace) -> None:
         require_display(WITHOUT_SHOW if prompts else WITHOUT_PROMPTS)
     if not 0 <= options.alpha <= 1:
         raise CommandError(f"--alpha {options.alpha} is not between 0 and 1")
+    if options.output is None and not (options.show or options.ids or options.json):
+        options.output = Path(f"{options.photo.stem}_sam2.png")
     files = {"--output": options.output, "--ids": options.ids, "--json": options.json}
     check_outputs(files, inputs=[options.photo, *files_read(options)])
     check_picture("--output", options.output)
+    if options.ids is not None and options.ids.suffix.lower() != ".png":
+        raise CommandError(f"--ids {options.ids}: give a name that ends in .png")
     image = read_picture(options.photo)
     for prompt in prompts:
         prompt.check_against(*image.shape[:2])
@@ -143,11 +147,8 @@ def rough_logits(mask: BoolMask, side: int) -> NDArray[np.float32]:
 
 
 def _write(options: argparse.Namespace, picture: NDArray[np.uint8], segments: list[Segment]) -> None:
-    output = options.output
-    if output is None and not (options.show or options.ids or options.json):
-        output = Path(f"{options.photo.stem}_sam2.png")
-    if output is not None:
-        write_picture(output, picture)
+    if options.output:
+        write_picture(options.output, picture)
     if options.ids:
         options.ids.parent.mkdir(parents=True, exist_ok=True)
         save_palette_png(options.ids, composite(segments, picture.shape[:2]))

@@ -19,7 +19,7 @@ from ..masks import overlay
 from ..outputs import BoxCsv, MaskFolder, Output, OverlayVideo, RunLengthJson
 from ..prompt_script import Script, add_prompt_options, files_read, script_from_options
 from ..prompts import Prompt, PromptError
-from ..sources import CaptureSource, Frame, Source, open_source
+from ..sources import Frame, Source, open_source
 from ..tracker import Track, Tracker
 from ..window import ask_prompts
 from .common import (
@@ -33,6 +33,9 @@ from .common import (
     positive,
 )
 from .image import segment
+
+SLOWEST, FASTEST = 0.1, 1000.0
+"""Frames per second that a video can have."""
 
 UNCERTAIN_FRAMES = 2
 """By so many frames a video's own count may be wrong without anything being amiss."""
@@ -54,16 +57,16 @@ class Guide:
     predictor: ImagePredictor
     alpha: float
 
-    def check(self, height: int, width: int) -> None:
-        """Refuses what does not fit a video of this size, before hours are spent on the frames up to it.
+    def check(self, source: Source, tracker: Tracker) -> None:
+        """Refuses what can't be followed, before hours are spent on the frames up to it.
 
         Raises:
             PromptError: naming the frame.
         """
         for number, prompts in self.script.items():
-            with _naming(number):
-                for prompt in prompts:
-                    prompt.check_against(height, width)
+            if size := source.size(number):
+                with _naming(number):
+                    tracker.resolve(prompts, *size)
 
     def prompts(self, frame: Frame) -> list[Prompt]:
         """The frame's prompts; asks for them where a window was wished for."""
@@ -137,15 +140,15 @@ def run(options: argparse.Namespace) -> None:
         require_display(WITHOUT_PROMPTS)
     if not 0 <= options.alpha <= 1:
         raise CommandError(f"--alpha {options.alpha} is not between 0 and 1")
-    if options.fps is not None and not 0 < options.fps < float("inf"):
-        raise CommandError(f"--fps {options.fps:g} is not a number above 0")
-    files = {"--output": options.output, "--json": options.json, "--boxes": options.boxes}
-    check_outputs(files, {"--masks": options.masks}, [options.source, *files_read(options)])
+    if options.fps is not None and not SLOWEST <= options.fps <= FASTEST:
+        raise CommandError(f"--fps {options.fps:g} is not between {SLOWEST} and {FASTEST}")
     source = open_source(options.source)
     try:
+        _check_outputs(options, source)
         model = load(options)
         tracker = Tracker(model, memory_config(options, model))
         guide = Guide(script, drawn, ImagePredictor(tracker.model), options.alpha)
+        guide.check(source, tracker)
         with ExitStack() as stack:
             outputs = _open_outputs(options, source)
             for output in outputs:
@@ -160,13 +163,23 @@ def run(options: argparse.Namespace) -> None:
         )
 
 
+def _check_outputs(options: argparse.Namespace, source: Source) -> None:
+    """Names the overlay video where nothing is asked for; refuses outputs that would destroy something."""
+    if not (options.output or options.masks or options.json or options.boxes):
+        options.output = Path(f"{source.name}_sam2.mp4")
+    files = {"--output": options.output, "--json": options.json, "--boxes": options.boxes}
+    check_outputs(files, {"--masks": options.masks}, [options.source, *files_read(options)])
+    if options.masks and any(options.masks.glob("*.png")):
+        print(
+            f"sam2 track: {options.masks} holds masks already; those of frames not reached now will stay",
+            file=sys.stderr,
+        )
+
+
 def _open_outputs(options: argparse.Namespace, source: Source) -> list[Output]:
     outputs: list[Output] = []
-    video = options.output
-    if video is None and not (options.masks or options.json or options.boxes):
-        video = Path(f"{source.name}_sam2.mp4")
-    if video is not None:
-        outputs.append(OverlayVideo(video, options.fps or source.fps, options.alpha))
+    if options.output:
+        outputs.append(OverlayVideo(options.output, options.fps or source.fps, options.alpha))
     if options.masks:
         outputs.append(MaskFolder(options.masks))
     if options.json:
@@ -189,8 +202,6 @@ def _track(
         tqdm(total=total, unit="frame", desc=source.name, mininterval=0.5) as bar,
     ):
         for frame in source:
-            if done == 0 and isinstance(source, CaptureSource):  # all frames of a video have one size
-                guide.check(*frame.image.shape[:2])
             prompts = guide.prompts(frame)
             tracks: list[Track] = []
             if prompts or tracker.object_ids:  # before the first prompt there is nothing to compute

@@ -187,6 +187,19 @@ def test_an_interruption_leaves_complete_files(tmp_path: Path, number: int) -> N
         (["image", "{photo}", "--point", "500,2"], "point (500, 2) lies outside"),
         (["image", "{photo}", "--point", "1,2", "--show"], "save the picture with -o FILE"),
         (["image", "{photo}", "--point", "1,2", "-o", "x.xyz"], "--output x.xyz: give a name that ends"),
+        (["image", "{photo}", "--point", "1,2", "-o", "x.exr"], "--output x.exr: give a name that ends"),
+        (["image", "{photo}", "--point", "1,2", "--ids", "x.jpg"], "--ids x.jpg: give a name that ends in"),
+        (["image", "photo.png", "--mask", "photo_sam2.png"], "--output photo_sam2.png is what is read"),
+        (["image", "~nobody-here/x.png", "--point", "1,2"], "~nobody-here/x.png: no such file"),
+        (["track", "http://[bad", "--point", "1,2"], "http://[bad: not an address"),
+        (["track", "{clip}", "--prompts", "deep.json"], "deep.json: not JSON"),
+        (["track", "{clip}", "--point", "1,2", "--memory-frames", "10"], "memory_frames 10 is more than"),
+        (["track", "{clip}", "--point", "-1,2"], "point (-1, 2) lies outside"),
+        (["track", "{clip}", "--point", "1,2", "--masks", "{photo}"], "photo.png is a file: give a folder"),
+        (["track", "{clip}", "--mask", "photo_sam2.png", "--masks", "."], "holds photo_sam2.png, which"),
+        (["track", "{clip}", "--prompts", "mask.json", "--masks", "."], "holds photo_sam2.png, which"),
+        (["track", "{clip}", "--prompts", "twice.json"], "frame 1: object 1 has two prompts in one image"),
+        (["track", "{clip}", "--object", "5", "--mask", "two.png"], "two.png: holds the objects 3, 7"),
         (["everything", "{clip}"], "clip.mp4: not a readable picture"),
         (["track", "nowhere.mp4", "--box", "9,9,1,1"], "x_min >= x_max"),
         (["track", "{clip}", "--point", "1,2", "--checkpoint", "gone.pt"], "gone.pt: no such file"),
@@ -202,8 +215,8 @@ def test_an_interruption_leaves_complete_files(tmp_path: Path, number: int) -> N
         (["track", "999999999999", "--point", "1,2"], "camera 999999999999: there is none of this number"),
         (["image", "{photo}", "--point", "1,2", "-o", "{photo}"], "--output {photo} is what is read"),
         (["everything", "{photo}", "--json", "{photo}"], "--json {photo} is what is read"),
-        (["track", "{clip}", "--point", "1,2", "--fps", "0"], "--fps 0 is not a number above 0"),
-        (["track", "{clip}", "--point", "1,2", "--fps", "inf"], "--fps inf is not a number above 0"),
+        (["track", "{clip}", "--point", "1,2", "--fps", "0"], "--fps 0 is not between 0.1 and 1000"),
+        (["track", "{clip}", "--point", "1,2", "--fps", "inf"], "--fps inf is not between 0.1 and 1000"),
         (["track", "{clip}", "--point", "1,2", "-o", "x.gif"], "x.gif: unknown kind of video; give one of"),
         (["track", "{clip}", "--point", "1,2", "--alpha", "7"], "--alpha 7.0 is not between 0 and 1"),
         (["evaluate", "nowhere"], "nowhere: no such folder"),
@@ -221,10 +234,48 @@ def test_an_error_is_one_clear_line_and_exit_code_2(
     plt.switch_backend("agg")
     clip, photo = write_video(tmp_path / "clip.mp4", 2), tmp_path / "photo.png"
     cv2.imwrite(str(photo), picture(0)[0][..., ::-1])
+    cv2.imwrite("photo_sam2.png", picture(0)[1].astype(np.uint8) * 255)
+    save_palette_png(Path("two.png"), np.repeat(np.uint8([[0, 3, 7]]), 4, axis=0))
+    Path("deep.json").write_text("[" * 100_000)
+    Path("mask.json").write_text('[{"mask": "photo_sam2.png"}]')
+    entry = '{"frame": 1, "points": [[1, 2]]}'
+    Path("twice.json").write_text(f"[{entry}, {entry}]")
     assert sam2(*(argument.format(clip=clip, photo=photo) for argument in arguments)) == 2
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("sam2 ")]
     assert len(errors) == 1
     assert message.format(clip=clip, photo=photo) in errors[0]
+
+
+@pytest.mark.parametrize(
+    "refused", [["--point", "500,2"], ["--object", "1", "--frame", "1", "--box", "500,1,501,2"]]
+)
+def test_a_refused_prompt_leaves_earlier_results_alone(refused: list[str], tmp_path: Path) -> None:
+    clip, results = write_video(tmp_path / "clip.mp4", 2), tmp_path / "results.json"
+    write_folder(tmp_path / "frames", 2)
+    results.write_text("[]")
+    for source in (clip, tmp_path / "frames"):
+        assert sam2("track", str(source), *refused, "--json", str(results)) == 2
+        assert results.read_text() == "[]"
+
+
+def test_masks_of_another_run_are_mentioned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip, masks = write_video(tmp_path / "clip.mp4", 3), tmp_path / "masks"
+    command = ("track", str(clip), "--box", "20,20,60,60", "--masks", str(masks), "--image-size", "64")
+    assert sam2(*command) == 0
+    assert "masks already" not in capsys.readouterr().err
+    assert sam2(*command, "--max-frames", "1") == 0
+    assert f"{masks} holds masks already" in capsys.readouterr().err
+
+
+def test_a_box_may_begin_outside_and_a_name_may_hold_a_colon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "12:30.mp4", 2)
+    command = ("track", "12:30.mp4", "--box", "-9,-9.5,60,60", "--image-size", "64")
+    assert sam2(*command, "-o", "out:1.mp4", "--boxes", "boxes.csv") == 0
+    assert Path("out:1.mp4").stat().st_size > 0
+    assert Path("boxes.csv").read_text().startswith("1,1,0,0,")
 
 
 def test_a_foreign_checkpoint_ends_without_a_traceback(tmp_path: Path) -> None:

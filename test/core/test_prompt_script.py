@@ -80,6 +80,31 @@ def test_an_indexed_picture_holds_the_masks_of_several_objects(tmp_path: Path) -
     assert {prompt.object_id: prompt.mask.sum() for prompt in prompts} == {2: 4, 7: 4}
 
 
+def test_a_named_object_is_the_one_of_its_id_and_a_second_mask_the_next_object(tmp_path: Path) -> None:
+    path = tmp_path / "ids.png"
+    save_palette_png(path, np.repeat(np.uint8([[0, 3, 3, 7]]), 4, axis=0))
+    [prompt] = script("--object", "7", "--mask", str(path))[0]
+    assert prompt.object_id == 7 and prompt.mask is not None and prompt.mask.sum() == 4
+    single = tmp_path / "mask.png"
+    Image.fromarray(np.uint8([[0, 255]])).save(single)
+    assert [prompt.object_id for prompt in script("--mask", str(single), "--mask", str(single))[0]] == [1, 2]
+
+
+@pytest.mark.parametrize("colour", [0, 255])
+def test_what_is_transparent_is_not_the_object(colour: int, tmp_path: Path) -> None:
+    picture = np.full((2, 3, 4), colour, np.uint8)
+    picture[..., 3] = [[0, 255, 0], [0, 0, 0]]
+    Image.fromarray(picture).save(tmp_path / "mask.png")
+    [prompt] = script("--mask", str(tmp_path / "mask.png"))[0]
+    assert prompt.mask is not None and prompt.mask.tolist() == [[False, True, False], [False] * 3]
+
+
+def test_a_json_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.json"
+    path.write_text('[{"box": [1, 2, 3, 4]}]', "utf-8-sig")
+    assert script_from_file(path)[0][0].box is not None
+
+
 def test_a_json_file_says_the_same(tmp_path: Path) -> None:
     mask = np.zeros((8, 9), bool)
     mask[2:4, 3:5] = True

@@ -129,6 +129,13 @@ def test_what_can_not_be_opened_is_named(name: str, message: str, tmp_path: Path
         open_source(name if name.isdecimal() or "://" in name else str(tmp_path / name))
 
 
+def test_a_folder_called_by_a_number_is_no_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "0000").mkdir()
+    cv2.imwrite(str(tmp_path / "0000/1.png"), np.zeros((4, 6, 3), np.uint8))
+    monkeypatch.chdir(tmp_path)
+    assert open_source("0000").total
+
+
 def test_a_broken_picture_is_named(tmp_path: Path) -> None:
     (tmp_path / "0.png").write_bytes(b"broken")
     with pytest.raises(SourceError, match=r"0.png: not a readable picture"):
