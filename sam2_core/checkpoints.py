@@ -128,7 +128,8 @@ def require_checkpoint(name: str, checkpoint: str | Path | None = None, download
     if checkpoint:
         path = expanded(checkpoint)
         if not path.is_file():
-            raise CheckpointError(f"{path}: no such file; expected the weights of {name}. {how_to_get(name)}")
+            what = "is a folder, no file" if path.is_dir() else "no such file"
+            raise CheckpointError(f"{path}: {what}; expected the weights of {name}. {how_to_get(name)}")
         return path
     found = find_checkpoint(name)
     if found is not None:

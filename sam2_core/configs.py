@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from math import inf
+
+from .checks import check_number
 
 
 @dataclass(frozen=True)
@@ -12,13 +15,14 @@ class MemoryConfig:
     Attributes:
         prompted_frames: how many prompted images are kept; when they are full, the first stays and the
             oldest of the rest goes (of one alone, the newest stays).
-        memory_frames: how many images back the spatial memory reaches.
+        memory_frames: how many images back the spatial memory reaches; at most as many as the model was
+            trained with.
         object_pointers: pointers reach back `object_pointers - 1` images; those of prompted images stay as
             long as the image does.
         policy: name of the rule that chooses what is kept, see `sam2_core.memory_policies`.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a number is out of range, or not a whole one.
     """
 
     prompted_frames: int = 8
@@ -27,10 +31,12 @@ class MemoryConfig:
     policy: str = "fifo"
 
     def __post_init__(self) -> None:
-        for name, least in (("prompted_frames", 1), ("memory_frames", 0), ("object_pointers", 0)):
-            value = getattr(self, name)
-            if not least <= value <= 64:
-                raise ValueError(f"{name} {value} is out of range: give {least} to 64")
+        for name, least, most in (
+            ("prompted_frames", 1, 64),
+            ("memory_frames", 0, inf),  # how many there may be depends on the model: see `Tracker`
+            ("object_pointers", 0, 64),
+        ):
+            check_number(name, getattr(self, name), least, most, whole=True)
 
 
 @dataclass(frozen=True)
@@ -172,8 +178,9 @@ class SAM2Config:
     everything: EverythingConfig = field(default_factory=EverythingConfig)
 
     def __post_init__(self) -> None:
-        if self.image_size < 64 or self.image_size > 4096 or self.image_size % 32:
-            raise ValueError(f"image size {self.image_size} is not a multiple of 32 between 64 and 4096")
+        check_number("image size", self.image_size, 64, 4096, whole=True)
+        if self.image_size % 32:
+            raise ValueError(f"image size {self.image_size} is not a multiple of 32: give 64, 96, ... 4096")
 
     @property
     def grid(self) -> tuple[int, int]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .checks import check_number
 from .crops import build_point_grid
 from .mask_generator import MaskGenerator
 from .masks import BoolMask
-from .prompts import PromptError
+from .prompts import PromptError, as_numbers
 from .tracker import Track, Tracker
 
 DUPLICATE_IOU = 0.5
@@ -33,36 +35,31 @@ class Search:
     """Where to look for objects, and what to take.
 
     Attributes:
-        region: x_min, y_min, x_max, y_max in pixels, clipped to the image: only what lies in it for the most
-            part is taken; None: the whole image.
+        region: x_min, y_min, x_max, y_max in pixels, kept as a tuple and clipped to the image: only what
+            lies in it for the most part is taken; None: the whole image.
         max_objects: take the best so many; 0: as many as fit.
         min_quality: least predicted IoU, 0 to 1; 0: the model's own setting.
 
     Raises:
-        PromptError: a value is out of its range.
+        PromptError: a value is out of its range, or no number.
     """
 
-    region: tuple[float, float, float, float] | None = None
+    region: Sequence[float] | NDArray[Any] | None = None
     max_objects: int = 0
     min_quality: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.max_objects < 0:
-            raise PromptError(f"max_objects {self.max_objects} is below 0: give 0 for as many as fit")
-        if not 0 <= self.min_quality <= 1:
-            raise PromptError(f"min_quality {self.min_quality:g} is out of range: give 0 to 1")
+        check_number("max_objects", self.max_objects, 0, whole=True, error=PromptError)
+        check_number("min_quality", self.min_quality, 0, 1, error=PromptError)
         if self.region is None:
             return
-        if len(self.region) != 4:
-            raise PromptError(
-                f"region has {len(self.region)} numbers: give x_min y_min x_max y_max in pixels, or none"
-            )
-        if not np.isfinite(self.region).all():
-            raise PromptError(f"region {_numbers(self.region)} has NaN or infinity: give pixels")
-        if self.region[0] >= self.region[2] or self.region[1] >= self.region[3]:
-            raise PromptError(
-                f"region {_numbers(self.region)} has no area: give x_min y_min x_max y_max in pixels"
-            )
+        form = "x_min y_min x_max y_max in pixels"
+        region = np.atleast_1d(as_numbers(self.region, "region", form))
+        if region.shape != (4,):
+            raise PromptError(f"region has {len(region)} numbers: give {form}, or none")
+        if region[0] >= region[2] or region[1] >= region[3]:
+            raise PromptError(f"region {_numbers(region)} has no area: give {form}")
+        object.__setattr__(self, "region", tuple(region.tolist()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,5 +155,5 @@ def mask_iou(one: BoolMask, other: BoolMask) -> float:
     return np.count_nonzero(one & other) / union if union else 0.0
 
 
-def _numbers(values: Sequence[float]) -> str:
+def _numbers(values: Iterable[float]) -> str:
     return f"({', '.join(f'{value:g}' for value in values)})"

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from .model import SAM2, VisionFeatures
 from .preprocessing import enlarge, preprocess
-from .prompts import Prompt, PromptError
+from .prompts import Prompt, PromptError, as_numbers
 from .tracker import PREVIOUS_LOGIT_LIMIT
 
 Prediction = tuple[NDArray[Any], NDArray[np.float32], NDArray[np.float32]]
+_Numbers = NDArray[np.float64] | None
 
 
 class ImagePredictor:
@@ -50,6 +51,7 @@ class ImagePredictor:
         Raises:
             ValueError: there is no image, or one is not uint8 RGB.
         """
+        images = list(images)
         if not images:
             raise ValueError("there is no image: give at least one uint8 RGB (H, W, 3)")
         config = self.model.config
@@ -94,11 +96,11 @@ class ImagePredictor:
             raise PromptError(f"image {image} was not set: give 0 to {len(self._sizes) - 1}")
         height, width = self._sizes[image]
         vision = _pick(self._vision, image)
-        ndim = [
-            _ndim(values, name)
-            for name, values in (("points", points), ("box", box), ("mask input", mask_input))
-        ]
-        batched = ndim[0] == 3 or ndim[1] == 2 or ndim[2] == 4
+        points = _read(points, "points", "(N, 2) or (B, N, 2) pixels, as many to each prompt")
+        labels = _read(labels, "labels", "(N,) or (B, N) of 1 and 0, as many to each prompt")
+        box = _read(box, "box", "(4,) or (B, 4) pixels")
+        mask_input = _read(mask_input, "mask input", "low-resolution logits of an earlier prediction")
+        batched = any((_rows(points, 3), _rows(box, 2), _rows(mask_input, 4)))
         coordinates, kinds = self._points(points, labels, box, height, width)
         mask = self._mask_input(mask_input)
         if mask is not None and coordinates is not None and len(mask) not in (1, len(coordinates)):
@@ -124,7 +126,7 @@ class ImagePredictor:
         return result if batched else (result[0][0], result[1][0], result[2][0])
 
     def _points(
-        self, points: Any, labels: Any, box: Any, height: int, width: int
+        self, points: _Numbers, labels: _Numbers, box: _Numbers, height: int, width: int
     ) -> tuple[Tensor | None, Tensor | None]:
         """Points and boxes as the model takes them: (B, P, 2) pixels of its input and (B, P) labels, or
         None.
@@ -133,14 +135,14 @@ class ImagePredictor:
             if labels is not None:
                 raise PromptError("labels without points: give one point (x, y) for every label")
             return None, None
-        count = max(
-            np.shape(points)[0] if np.ndim(points) == 3 else 1, np.shape(box)[0] if np.ndim(box) == 2 else 1
-        )
+        given = {"points": _rows(points, 3), "box": _rows(box, 2), "labels": _rows(labels, 2)}
+        count = max(given["points"] or 1, given["box"] or 1)
+        for name, own in given.items():
+            if own not in (None, count):
+                raise PromptError(f"{name} of {own} prompts beside {count}: give as many of each")
         rows = []
         for row in range(count):
-            prompt = Prompt(
-                1, _row(points, 2, row, count), _row(labels, 1, row, count), _row(box, 1, row, count)
-            )
+            prompt = Prompt(1, _row(points, 3, row), _row(labels, 2, row), _row(box, 2, row))
             prompt.check_against(height, width)
             rows.append(prompt.as_points(height, width))
         coordinates = np.stack([row[0] for row in rows]) / (width, height) * self.model.config.image_size
@@ -148,19 +150,16 @@ class ImagePredictor:
         device = self.model.device
         return torch.from_numpy(coordinates).float().to(device), torch.from_numpy(kinds).to(device)
 
-    def _mask_input(self, mask_input: Any) -> Tensor | None:
+    def _mask_input(self, mask_input: _Numbers) -> Tensor | None:
         """Low-resolution logits as the model takes them: (B, 1, h, w)."""
         if mask_input is None:
             return None
-        try:
-            mask = torch.as_tensor(np.asarray(mask_input, np.float32), device=self.model.device)
-        except (TypeError, ValueError) as error:
-            raise PromptError(f"mask input can't be read as numbers ({error}): give logits") from None
+        mask = torch.as_tensor(mask_input.astype(np.float32), device=self.model.device)
         while mask.ndim < 4:
             mask = mask[None]
         side = self.model.config.image_size // 4
         if mask.ndim != 4 or mask.shape[1:] != (1, side, side):
-            raise PromptError(f"mask input has shape {np.shape(mask_input)}: give logits (1, {side}, {side})")
+            raise PromptError(f"mask input has shape {mask_input.shape}: give logits (1, {side}, {side})")
         return mask
 
 
@@ -172,17 +171,21 @@ def _pick(vision: VisionFeatures, row: int) -> VisionFeatures:
     return VisionFeatures(vision.embedding[keep], (first[keep], second[keep]), appearance)
 
 
-def _ndim(values: Any, name: str) -> int:
-    try:
-        return np.ndim(values)
-    except ValueError:  # rows of different lengths
-        raise PromptError(f"{name} of several prompts have different lengths: give as many to each") from None
+def _read(values: Any, what: str, form: str) -> _Numbers:
+    """Numbers for one prompt or several, or None; refuses those for none."""
+    if values is None:
+        return None
+    numbers = as_numbers(values, what, form)
+    if not numbers.size:
+        raise PromptError(f"nothing in {what} of shape {numbers.shape}: give {form}")
+    return numbers
 
 
-def _row(values: Any, ndim: int, row: int, count: int) -> Any:
+def _rows(values: _Numbers, ndim: int) -> int | None:
+    """For how many prompts these values are; None where they are given once for all, or not at all."""
+    return len(values) if values is not None and values.ndim == ndim else None
+
+
+def _row(values: _Numbers, ndim: int, row: int) -> _Numbers:
     """One prompt's part: of values given per prompt its row, of values given once the whole."""
-    if values is None or np.ndim(values) <= ndim:
-        return values
-    if np.shape(values)[0] != count:
-        raise PromptError(f"{np.shape(values)[0]} prompts beside {count}: give as many points as boxes")
-    return np.asarray(values)[row]
+    return values if values is None or values.ndim != ndim else values[row]

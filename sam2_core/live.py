@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from .discovery import Search
 from .history import Moment
 from .preprocessing import check_image
-from .prompts import Prompt, PromptError
+from .prompts import Prompt, PromptError, as_list
 from .searches import Searches
 from .timeline import LiveResult, Timeline
 from .tracker import Track, Tracker
@@ -122,7 +122,7 @@ class LiveTracker:
             ValueError: the image is not uint8 RGB, or the stamp not a whole number.
         """
         check_image(image)
-        _check_stamp(stamp)
+        stamp = _checked(stamp)
         with self._lock:
             if self._closed:
                 return
@@ -146,15 +146,18 @@ class LiveTracker:
             ValueError: the stamp is not a whole number.
         """
         if stamp is not None:
-            _check_stamp(stamp)
+            stamp = _checked(stamp)
         return self._enqueue(_Prompt(Future(), prompt, stamp))
 
     def remove(self, object_ids: Iterable[int] | None = None) -> Future[list[int]]:
         """Forget objects, None: all.
 
         Returns: the ids left. It fails with `PromptError` for an unknown id; none is removed then.
+
+        Raises:
+            PromptError: there is no list of ids.
         """
-        ids = None if object_ids is None else list(object_ids)
+        ids = None if object_ids is None else as_list(object_ids, "object ids", "a list of ids")
         return self._enqueue(_Call(Future(), lambda: self._timeline.remove(ids)))
 
     def reset(self) -> Future[None]:
@@ -345,9 +348,11 @@ class LiveTracker:
                 _log.exception("a listener failed on the image of %.9f s", result.stamp / 1e9)
 
 
-def _check_stamp(stamp: object) -> None:
+def _checked(stamp: object) -> int:
+    """A stamp as Python's int, which NumPy's narrow ones can't overflow."""
     if not isinstance(stamp, (int, np.integer)):
         raise ValueError(f"stamp {stamp!r} is a {type(stamp).__name__}: give whole nanoseconds")
+    return int(stamp)
 
 
 def _fail(future: Future[Any], error: Exception) -> None:

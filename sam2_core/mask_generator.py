@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from math import inf
 from typing import Any
 
 import cv2
@@ -17,13 +18,30 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .checks import check_number
 from .crops import Crop, build_point_grid, crops_of
 from .masks import BoolMask, RunLengths, decode_rle, encode_rle, mask_to_box, run_lengths
 from .model import SAM2, VisionFeatures
 from .preprocessing import check_image, enlarge, preprocess
+from .prompts import as_numbers
 from .tracker import PREVIOUS_LOGIT_LIMIT
 
 OUTPUT_MODES = ("binary_mask", "uncompressed_rle", "coco_rle")
+RANGES: tuple[tuple[str, float, float, bool], ...] = (
+    ("points_per_side", 1, inf, True),
+    ("points_per_batch", 1, inf, True),
+    ("pred_iou_thresh", 0, 1, False),
+    ("stability_score_thresh", 0, 1, False),
+    ("stability_score_offset", 0, inf, False),
+    ("mask_threshold", -inf, inf, False),
+    ("box_nms_thresh", 0, 1, False),
+    ("crop_n_layers", 0, inf, True),
+    ("crop_nms_thresh", 0, 1, False),
+    ("crop_overlap_ratio", 0, 1, False),
+    ("crop_n_points_downscale_factor", 1, inf, True),
+    ("min_mask_region_area", 0, inf, True),
+)
+"""The generator's options that are numbers: name, least, most, whether it is a whole one."""
 FILLED_LOGIT = 10.0
 """How far beyond the threshold filled holes and removed specks are put (SAM 2's constant)."""
 
@@ -115,14 +133,11 @@ class MaskGenerator:
             raise ValueError(
                 f"output_mode {self.output_mode!r} is unknown: give one of {', '.join(OUTPUT_MODES)}"
             )
-        for name in ("points_per_side", "points_per_batch", "crop_n_points_downscale_factor"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} {value} is not above 0")
-        if self.crop_n_layers < 0:
-            raise ValueError(f"crop_n_layers {self.crop_n_layers} is below 0")
+        for name, least, most, whole in RANGES:
+            if name != "points_per_side" or self.point_grids is None:
+                check_number(name, getattr(self, name), least, most, whole)
         if self.point_grids is not None:
-            self._grids = [np.asarray(grid, np.float64).reshape(-1, 2) for grid in self.point_grids]
+            self._grids = [_grid(points) for points in self.point_grids]
         else:
             layers = range(self.crop_n_layers + 1)
             scale = self.crop_n_points_downscale_factor
@@ -274,6 +289,18 @@ class MaskGenerator:
         strict = np.count_nonzero(logits > self.mask_threshold + self.stability_score_offset)
         generous = np.count_nonzero(logits > self.mask_threshold - self.stability_score_offset)
         return float(strict / generous) if generous else float("nan")
+
+
+def _grid(points: Any) -> NDArray[np.float64]:
+    """A layer's points (N, 2), checked."""
+    form = "points (N, 2) in 0..1 for every layer"
+    grid = as_numbers(points, "point_grids", form)
+    if grid.ndim != 2 or grid.shape[1] != 2:
+        raise ValueError(f"point_grids have shape {grid.shape} in a layer: give {form}")
+    outside = grid[(grid < 0) | (grid > 1)]
+    if outside.size:
+        raise ValueError(f"point_grids hold {outside[0]:g}: give {form}")
+    return grid
 
 
 def without_small_regions(logits: NDArray[np.float32], largest: int) -> NDArray[np.float32]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
+from torch import Tensor
+
+from .checks import check_number
 
 MAX_OBJECT_ID = 255
 MAX_POINTS = 256
@@ -117,42 +122,72 @@ def _numbers(values: Any) -> str:
 def _object_id(value: Any) -> int | None:
     if value is None:
         return None
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise PromptError(f"object id {value!r} is not a whole number: give 1 to {MAX_OBJECT_ID}")
-    if not 1 <= value <= MAX_OBJECT_ID:
-        raise PromptError(f"object id {value} is out of range: give 1 to {MAX_OBJECT_ID}")
+    check_number("object id", value, 1, MAX_OBJECT_ID, whole=True, error=PromptError)
     return int(value)
 
 
-def _floats(values: Any, what: str, form: str) -> NDArray[np.float32]:
+def as_list(values: Any, what: str, form: str) -> list[Any]:
+    """What a caller gave as an iterable, as a list.
+
+    Raises:
+        PromptError: it is something else.
+    """
     try:
-        with np.errstate(over="ignore"):  # too large a number becomes infinite, and is refused as such
-            array = np.array(values, np.float32)
-    except (TypeError, ValueError, OverflowError) as error:
+        iterator = iter(values)
+    except TypeError:
+        raise PromptError(f"{what} {reprlib.repr(values)} are no list: give {form}") from None
+    return list(iterator)
+
+
+def as_array(values: Any, what: str, form: str, dtype: DTypeLike | None = None) -> NDArray[Any]:
+    """What a caller gave, as an array; a tensor may lie on any device.
+
+    Raises:
+        PromptError: it can't be read.
+    """
+    try:
+        return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values, dtype)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise PromptError(f"{what} can't be read as numbers ({error}): give {form}") from None
-    if not np.isfinite(array).all():
-        raise PromptError(f"{what} {_numbers(array)[:120]} contain NaN or infinity: give {form}")
+
+
+def as_numbers(values: Any, what: str, form: str) -> NDArray[np.float64]:
+    """What a caller gave, as an array of numbers that are finite in float32, too.
+
+    Raises:
+        PromptError: it can't be read, or one of the numbers is not finite.
+    """
+    array = as_array(values, what, form, np.float64)
+    with np.errstate(over="ignore"):  # too large a number becomes infinite, and is refused as such
+        single = array.astype(np.float32)
+    if not np.isfinite(single).all():
+        shown = shorten(_numbers(single), 120, placeholder=" ...)")
+        raise PromptError(f"NaN or infinity in {what} {shown}: give {form}")
     return array
 
 
 def _points(values: Any) -> NDArray[np.float32]:
     form = "N points (x, y) in pixels"
-    points = _floats(values, "points", form)
+    points = as_numbers(values, "points", form)
     if points.ndim and len(points) > MAX_POINTS:
         raise PromptError(f"{len(points)} points are too many: give at most {MAX_POINTS}")
     if points.ndim != 2 or points.shape[1] != 2:
         raise PromptError(f"points have shape {points.shape}: give {form}")
     if not len(points):
         raise PromptError(f"there are no points: give {form}")
-    return points
+    single = points.astype(np.float32)
+    # rounding must not carry a point into the next pixel, for that may lie outside the image
+    return np.where(np.floor(single) > points, np.nextafter(single, np.float32(-np.inf)), single)
 
 
 def _labels(values: Any, count: int) -> NDArray[np.int32]:
     if values is None:
         return np.ones(count, np.int32)
-    labels = _floats(values, "labels", "1 for the object or 0 for the background")
-    if labels.shape != (count,):
-        raise PromptError(f"{labels.size} labels for {count} points: give one label for every point")
+    labels = as_numbers(values, "labels", "1 for the object or 0 for the background")
+    if labels.ndim != 1:
+        raise PromptError(f"labels have shape {labels.shape}: give N labels, one for every point")
+    if len(labels) != count:
+        raise PromptError(f"{len(labels)} labels for {count} points: give one label for every point")
     wrong = labels[(labels != 0) & (labels != 1)]
     if wrong.size:
         raise PromptError(f"label {wrong[0]:g} is unknown: give 1 for the object or 0 for the background")
@@ -161,7 +196,7 @@ def _labels(values: Any, count: int) -> NDArray[np.int32]:
 
 def _box(values: Any) -> NDArray[np.float32]:
     form = "x_min, y_min, x_max, y_max in pixels"
-    box = _floats(values, "box", form)
+    box = as_numbers(values, "box", form).astype(np.float32)
     if box.shape != (4,):
         raise PromptError(f"box has shape {box.shape}: give {form}")
     for axis, low, high in (("x", box[0], box[2]), ("y", box[1], box[3])):
@@ -171,10 +206,7 @@ def _box(values: Any) -> NDArray[np.float32]:
 
 
 def _mask(values: Any) -> NDArray[np.bool_]:
-    try:
-        mask = np.asarray(values)
-    except ValueError as error:  # rows of different lengths
-        raise PromptError(f"mask can't be read as a picture ({error}): give bool (H, W)") from None
+    mask = as_array(values, "mask", "bool (H, W)")
     if mask.ndim != 2 or mask.dtype not in (np.bool_, np.uint8):
         raise PromptError(
             f"mask is {mask.dtype} {mask.shape}: give bool (H, W), or uint8 with the object non-zero"

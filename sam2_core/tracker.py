@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .checks import check_number
 from .configs import MemoryConfig
 from .judgement import judge, prefer_expected
 from .masks import mask_to_box, without_small_pieces
@@ -18,7 +20,7 @@ from .memory import MemoryBank
 from .memory_entry import MemoryEntry, Selection
 from .model import ABSENT_LOGIT, SAM2, MaskOutput, VisionFeatures
 from .preprocessing import enlarge, mask_input, preprocess
-from .prompts import MAX_OBJECT_ID, Prompt, PromptError
+from .prompts import MAX_OBJECT_ID, Prompt, PromptError, as_list
 from .tracks import ImageFeatures, ObjectState, Track, state_bytes
 
 PREVIOUS_LOGIT_LIMIT = 32.0
@@ -37,7 +39,7 @@ class Tracker:
         max_objects: how many objects there may be at once, 1 to 255.
 
     Raises:
-        ValueError: the memory settings don't fit the model.
+        ValueError: the memory settings don't fit the model, or max_objects is out of range.
     """
 
     def __init__(
@@ -45,14 +47,14 @@ class Tracker:
     ) -> None:
         self.model = model
         self.memory = memory or model.config.memory
-        if not 1 <= max_objects <= MAX_OBJECT_ID:
-            raise ValueError(f"max_objects {max_objects} is out of range: give 1 to {MAX_OBJECT_ID}")
+        check_number("max_objects", max_objects, 1, MAX_OBJECT_ID, whole=True)
         self.max_objects = max_objects
         slots = model.config.memory_slots - 1
         if self.memory.memory_frames > slots:
             raise ValueError(
                 f"memory_frames {self.memory.memory_frames} is more than this model was trained with: "
-                f"give 0 to {slots}"
+                f"give 0 to {slots}, or keep its own with "
+                f"replace(model.config.memory, policy={self.memory.policy!r})"
             )
         self._policy = MemoryBank(self.memory).policy
         self._objects: dict[int, ObjectState] = {}
@@ -72,7 +74,7 @@ class Tracker:
             PromptError: a prompt can't be followed. Nothing has changed; call again with the same image.
             ValueError: the image is not uint8 RGB.
         """
-        prompts = list(prompts)
+        prompts = as_list(prompts, "prompts", "a list of Prompt")
         if prompts and isinstance(image, np.ndarray) and image.ndim == 3:  # refused before the costly part
             self.resolve(prompts, *image.shape[:2])
         return self.advance(self.encode(image), self.object_ids, prompts)
@@ -175,9 +177,9 @@ class Tracker:
         """Forget objects; the others are not touched.
 
         Raises:
-            PromptError: an id is unknown; none has been removed.
+            PromptError: an id is unknown, or there is no list of them; none has been removed.
         """
-        gone = list(object_ids)
+        gone = as_list(object_ids, "object ids", "a list of ids")
         self._check_known(gone)
         self._objects = {i: state for i, state in self._objects.items() if i not in gone}
 
@@ -202,8 +204,12 @@ class Tracker:
         Returns: the prompts by object id, in the same order.
 
         Raises:
-            PromptError: see `Prompt.check_against`; two prompts for one object; too many objects.
+            PromptError: see `Prompt.check_against`; two prompts for one object; too many objects; no
+                `Prompt`.
         """
+        for prompt in prompts:
+            if not isinstance(prompt, Prompt):
+                raise PromptError(f"prompt {reprlib.repr(prompt)} is no Prompt: give a list of Prompt")
         taken = {*self._objects, *(p.object_id for p in prompts if p.object_id is not None)}
         resolved: dict[int, Prompt] = {}
         for prompt in prompts:

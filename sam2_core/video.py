@@ -21,7 +21,7 @@ from .memory import MemoryBank
 from .model import SAM2
 from .model.sam2 import ABSENT_LOGIT
 from .preprocessing import enlarge
-from .prompts import Prompt, PromptError
+from .prompts import Prompt, PromptError, as_array, as_numbers
 from .tracker import ImageFeatures, ObjectState
 
 ClipOutput = tuple[int, list[Hashable], Tensor]
@@ -117,10 +117,14 @@ class VideoPredictor:
             raise PromptError("points and labels come together: give one label for every point")
         if box is not None and not clear_old_points:
             raise PromptError("a box comes before any point: give it with clear_old_points=True")
-        scale = (1, 1) if normalize_coords else (state.clip.width, state.clip.height)
-        points = None if points is None else _array(points, 2) * scale
-        labels = None if labels is None else _array(labels, 1)
-        box = None if box is None else (_array(box, 1).reshape(2, 2) * scale).ravel()
+        points = _numbers(points, "points", "N points (x, y)", 2)
+        labels = _numbers(labels, "labels", "one label for every point", 1)
+        box = _numbers(box, "box", "x_min, y_min, x_max, y_max", 1)
+        Prompt(1, points=points, labels=labels, box=box)  # refuses what can be neither scaled nor added
+        if not normalize_coords:
+            size = state.clip.width, state.clip.height
+            points = None if points is None else points * size
+            box = None if box is None else box * (size * 2)
         said = self._object(state, obj_id).prompts.get(frame_idx)
         if said is not None and not clear_old_points:
             box = said.box
@@ -137,15 +141,20 @@ class VideoPredictor:
             inference_state: from `init_state`.
             frame_idx: number of the frame, from 0.
             obj_id: a new id starts an object.
-            mask: bool (H, W) of the video's size.
+            mask: bool (H, W) of the video's size, or 0 and 1 in other numbers.
 
         Returns: as `add_new_points_or_box`.
 
         Raises:
             PromptError: the mask can't be followed; nothing has changed.
         """
-        prompt = Prompt(1, mask=_array(mask, 2).astype(bool))
-        return self._prompt(inference_state, frame_idx, obj_id, prompt)
+        marked = _single(as_array(mask, "mask", "bool (H, W)"), 2)
+        if marked.dtype not in (np.bool_, np.uint8):
+            if not any(np.isin(marked, (0, on)).all() for on in (1, 255)):
+                other = marked[~np.isin(marked, (0, 1))][0]
+                raise PromptError(f"mask holds {other}, which is neither 0 nor 1: give mask > 0")
+            marked = marked != 0
+        return self._prompt(inference_state, frame_idx, obj_id, Prompt(1, mask=marked))
 
     def propagate_in_video(
         self,
@@ -354,9 +363,11 @@ def _known(state: ClipState) -> str:
     return ", ".join(map(str, state.objects)) or "none"
 
 
-def _array(values: Any, ndim: int) -> NDArray[Any]:
-    """Numbers as an array; a tensor comes to the CPU, and a batch of one, as the original takes it, loses its
-    first dimension.
-    """
-    array = np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
+def _numbers(values: Any, what: str, form: str, ndim: int) -> NDArray[np.float64] | None:
+    """Numbers as an array, or None."""
+    return None if values is None else _single(as_numbers(values, what, form), ndim)
+
+
+def _single(array: NDArray[Any], ndim: int) -> NDArray[Any]:
+    """A batch of one, as the original takes it, loses its first dimension."""
     return array[0] if array.ndim == ndim + 1 and len(array) == 1 else array

@@ -93,7 +93,7 @@ def test_objects_of_a_large_image_are_found_in_its_own_pixels(nano: SAM2, frame:
 
 def test_only_the_region_is_searched_and_only_as_many_are_taken(stream: Stream) -> None:
     stream.show(0)
-    search = Search(region=(0, 40, 100, 140), max_objects=1, min_quality=0.6)
+    search = Search(region=np.array([0, 40, 100, 140]), max_objects=1, min_quality=0.6)
     [track] = stream.live.discover(search).result(PATIENCE)
     assert overlap(track.mask, red_box(0)) > 0.8
     assert track.score > 0.6
@@ -143,9 +143,13 @@ def test_requests_that_cannot_be_followed_are_refused(small_nano: SAM2, frame: F
     ("values", "message"),
     [
         ({"region": (1, 2, 3)}, "region has 3 numbers: give x_min y_min x_max y_max in pixels, or none"),
-        ({"region": (1, 2, float("nan"), 4)}, r"region \(1, 2, nan, 4\) has NaN or infinity"),
+        ({"region": (1, 2, float("nan"), 4)}, r"NaN or infinity in region \(1, 2, nan, 4\)"),
+        ({"region": 5}, "region has 1 numbers"),
+        ({"region": "abcd"}, "region can't be read as numbers"),
         ({"region": (9, 2, 3, 4)}, "region .* has no area"),
-        ({"max_objects": -1}, "max_objects -1 is below 0"),
+        ({"max_objects": -1}, "max_objects -1 is out of range: give 0 or more"),
+        ({"max_objects": 1.5}, "max_objects 1.5 is not a whole number"),
+        ({"max_objects": "1"}, "max_objects '1' is not a whole number"),
         ({"min_quality": 1.5}, "min_quality 1.5 is out of range"),
     ],
 )

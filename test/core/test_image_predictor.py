@@ -73,9 +73,10 @@ def test_a_mask_goes_back_in_to_be_refined(nano: SAM2, frame: Frames) -> None:
     assert again.shape == only_mask.shape == (1, 240, 320)
 
 
-def test_images_of_a_batch_equal_each_alone(nano: SAM2, frame: Frames) -> None:
+@pytest.mark.parametrize("stacked", [False, True])
+def test_images_of_a_batch_equal_each_alone(nano: SAM2, frame: Frames, stacked: bool) -> None:
     batch, alone = ImagePredictor(nano), ImagePredictor(nano)
-    images = [frame(0), frame(5)[:200, :250]]
+    images = np.stack([frame(0), frame(5)]) if stacked else [frame(0), frame(5)[:200, :250]]
     batch.set_images(images)
     for number, image in enumerate(images):
         alone.set_image(image)
@@ -95,9 +96,15 @@ def test_what_cannot_be_followed_is_refused(nano: SAM2, frame: Frames) -> None:
         ({"labels": [1]}, "labels without points"),
         ({"points": [[999, 1]]}, "outside the image"),
         ({"mask_input": np.zeros((1, 8, 8))}, rf"give logits \(1, {SIDE}, {SIDE}\)"),
-        ({"points": np.zeros((2, 1, 2)), "box": [red_box(0)] * 3}, "as many points as boxes"),
+        ({"mask_input": np.zeros((0, 1, SIDE, SIDE))}, "nothing in mask input of shape"),
+        ({"mask_input": np.full((1, SIDE, SIDE), np.inf)}, "NaN or infinity in mask input"),
+        ({"points": np.zeros((2, 1, 2)), "box": [red_box(0)] * 3}, "points of 2 prompts beside 3"),
+        ({"points": np.zeros((2, 1, 2)), "labels": [[1]] * 3}, "labels of 3 prompts beside 2"),
+        ({"points": np.zeros((0, 1, 2))}, r"nothing in points of shape \(0, 1, 2\)"),
+        ({"box": np.zeros((0, 4))}, r"nothing in box of shape \(0, 4\)"),
         ({"mask_input": np.zeros((2, 1, SIDE, SIDE)), "box": [red_box(0)] * 3}, "2 mask inputs beside"),
-        ({"points": [[[1, 1]], [[2, 2], [3, 3]]]}, "points of several prompts have different lengths"),
+        ({"points": [[[1, 1]], [[2, 2], [3, 3]]]}, "points can't be .* as many to each prompt"),
+        ({"points": [[[1, 1]], [[2, 2]]], "labels": [[1], [1, 0]]}, "labels can't be .* as many to each"),
         ({"points": [[1, 1]], "image": 4}, "image 4 was not set"),
     ):
         with pytest.raises(PromptError, match=message):

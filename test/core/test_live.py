@@ -139,6 +139,13 @@ def test_a_stamp_that_is_no_whole_number_is_refused_and_the_stream_goes_on(
     assert stream.live.statistics().received == 1
 
 
+def test_stamps_of_numpy_s_narrow_integers_are_exact(small_nano: SAM2, frame: Frames) -> None:
+    stream = Stream(small_nano, frame)
+    stream.live.submit(frame(0), np.int8(5))
+    assert stream.live.prompt(Prompt(1, box=red_box(0)), np.int8(100)).result(PATIENCE).object_id == 1
+    stream.live.close()
+
+
 def test_a_prompt_before_any_image_is_refused(stream: Stream) -> None:
     with pytest.raises(PromptError, match="no image has arrived yet"):
         stream.ask(Prompt(1, points=[[50, 90]]))
@@ -163,6 +170,8 @@ def test_bad_requests_are_refused_and_change_nothing(stream: Stream) -> None:
             stream.ask(prompt)
     with pytest.raises(PromptError, match="object 5 is unknown"):
         stream.live.remove([1, 5]).result(PATIENCE)
+    with pytest.raises(PromptError, match="object ids 1 are no list"):
+        stream.live.remove(1)  # type: ignore[arg-type]
     assert [t.object_id for t in stream.show(1).tracks] == [1]
 
 

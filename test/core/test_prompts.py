@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from sam2_core import Prompt, PromptError
 
@@ -23,10 +24,13 @@ from sam2_core import Prompt, PromptError
         ({"points": [["left", "right"]]}, "can't be read as numbers"),
         ({"points": [[1, 2], [3]]}, "can't be read as numbers"),
         ({"points": [[10**400, 2]]}, "can't be read as numbers"),
-        ({"mask": [[1, 0], [1]]}, "mask can't be read as a picture"),
+        ({"points": [torch.ones(2, requires_grad=True)]}, "can't be read as numbers"),
+        ({"mask": [[1, 0], [1]]}, "mask can't be read as numbers"),
         ({"points": [[1, 2]], "labels": [2]}, "label 2 is unknown"),
         ({"points": [[1, 2]], "labels": [-1]}, "label -1 is unknown"),
         ({"points": [[1, 2]], "labels": [1, 0]}, "2 labels for 1 points"),
+        ({"points": [[1, 2]], "labels": 1}, r"labels have shape \(\): give N labels"),
+        ({"points": [[1, 2]], "labels": [[1]]}, r"labels have shape \(1, 1\): give N labels"),
         ({"labels": [1], "box": [0, 0, 5, 5]}, "labels without points"),
         ({"box": [40, 10, 20, 30]}, r"box \(40, 10, 20, 30\) has x_min >= x_max"),
         ({"box": [10, 30, 20, 30]}, "y_min >= y_max"),
@@ -55,6 +59,7 @@ def test_an_object_id_is_a_whole_number_from_1_to_255(object_id: Any) -> None:
     ("arguments", "message"),
     [
         ({"points": [[640, 10]]}, r"point \(640, 10\) lies outside the image of 640 x 480"),
+        ({"points": [[-1e-50, 10]]}, "lies outside"),
         ({"points": [[10, 10], [5, -0.5]]}, r"point \(5, -0.5\) lies outside"),
         ({"box": [640, 10, 700, 20]}, "does not touch the image"),
         ({"box": [-50, -50, -1, -1]}, "does not touch the image"),
@@ -64,6 +69,18 @@ def test_an_object_id_is_a_whole_number_from_1_to_255(object_id: Any) -> None:
 def test_a_prompt_that_does_not_fit_the_image_is_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(PromptError, match=message):
         Prompt(1, **arguments).check_against(480, 640)
+
+
+def test_a_point_just_inside_the_image_stays_inside() -> None:
+    prompt = Prompt(1, points=[[639.99999999, 479.99999999], [0.1, 5]])
+    prompt.check_against(480, 640)
+    assert np.floor(prompt.points).tolist() == [[639, 479], [0, 5]]
+    assert prompt.points[1, 0] == np.float32(0.1)
+
+
+def test_a_tensor_that_gradients_flow_to_is_taken_like_any_other() -> None:
+    points = torch.tensor([[1.0, 2.0]], requires_grad=True)
+    assert Prompt(1, points=points).points.tolist() == [[1, 2]]
 
 
 def test_points_count_as_clicks_on_the_object_unless_labels_say_otherwise() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scene import blue_box, filled, overlap, red_box
 
-from sam2_core import MemoryConfig, Prompt, PromptError, Track, Tracker
+from sam2_core import MemoryConfig, Prompt, PromptError, Track, Tracker, load_model
 from sam2_core.configs import SightConfig
 from sam2_core.loading import make_ready
 from sam2_core.model import SAM2
@@ -152,11 +153,13 @@ def test_step_is_encode_and_advance(nano: SAM2, frame: Frames) -> None:
     [
         ([Prompt(2, points=[[400, 10]])], "outside"),
         ([Prompt(2, mask=np.ones((5, 5), bool))], "mask of 5 x 5"),
+        (Prompt(2, box=(1, 1, 9, 9)), "are no list: give a list of Prompt"),
+        ([{"points": [[5, 5]]}], "is no Prompt: give a list of Prompt"),
         ([Prompt(2, box=(1, 1, 9, 9)), Prompt(2, points=[[5, 5]])], "two prompts"),
         ([Prompt(2, box=(1, 1, 9, 9)), Prompt(3, box=(1, 1, 9, 9))], "1 of at most 2 objects"),
     ],
 )
-def test_a_bad_prompt_changes_nothing(nano: SAM2, frame: Frames, prompts: list[Prompt], message: str) -> None:
+def test_a_bad_prompt_changes_nothing(nano: SAM2, frame: Frames, prompts: Any, message: str) -> None:
     tracker, untouched = Tracker(nano, max_objects=2), Tracker(nano)
     for t in (tracker, untouched):
         t.step(frame(0), [Prompt(1, box=red_box(0))])
@@ -178,6 +181,8 @@ def test_removing_an_unknown_object_is_refused_and_removes_none(small_nano: SAM2
     tracker.step(frame(0), [Prompt(1, box=red_box(0))])
     with pytest.raises(PromptError, match="object 9 is unknown: the known ids are 1"):
         tracker.remove([1, 9])
+    with pytest.raises(PromptError, match="object ids 1 are no list: give a list of ids"):
+        tracker.remove(1)  # type: ignore[arg-type]
     assert tracker.object_ids == [1]
     tracker.remove([1])
     assert tracker.step(frame(1)) == []
@@ -243,9 +248,29 @@ def test_out_of_sight_no_mask_is_given_and_a_prompt_brings_the_object_back(
 
 
 def test_memory_settings_that_do_not_fit_the_model_are_refused(small_nano: SAM2) -> None:
-    with pytest.raises(ValueError, match="memory_frames 9"):
-        Tracker(small_nano, MemoryConfig(memory_frames=9))
+    with pytest.raises(ValueError, match=r"memory_frames 6 .* replace\(model.config.memory, policy='fifo'\)"):
+        Tracker(small_nano, MemoryConfig(policy="fifo"))
     with pytest.raises(ValueError, match="policy 'lifo' is unknown"):
         Tracker(small_nano, MemoryConfig(memory_frames=3, policy="lifo"))
-    with pytest.raises(ValueError, match="prompted_frames 0"):
-        MemoryConfig(prompted_frames=0)
+    for name, value, message in (
+        ("prompted_frames", 0, "out of range: give 1 to 64"),
+        ("memory_frames", -1, "out of range: give 0 or more"),
+        ("memory_frames", 1.5, "not a whole number"),
+    ):
+        with pytest.raises(ValueError, match=f"{name} {value} is {message}"):
+            MemoryConfig(**{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("count", [0, 256, 1.5])
+def test_the_number_of_objects_is_a_whole_one_from_1_to_255(small_nano: SAM2, count: Any) -> None:
+    with pytest.raises(ValueError, match=f"max_objects {count} is .* give 1 to 255"):
+        Tracker(small_nano, max_objects=count)
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [(64.0, "not a whole number"), (32, "out of range: give 64 to 4096"), (100, "not a multiple of 32")],
+)
+def test_an_image_size_that_no_model_can_have_is_refused(size: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"image size {size} is {message}"):
+        load_model("sam2_nano", image_size=size)

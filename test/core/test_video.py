@@ -125,6 +125,14 @@ def test_objects_keep_their_order_and_removing_one_touches_no_other(predictor: V
         torch.testing.assert_close(one[2], other[2])
 
 
+@pytest.mark.parametrize(("dtype", "mark"), [("uint8", 7), ("int64", 255), ("float32", 1)])
+def test_a_mask_may_come_in_other_numbers(predictor: VideoPredictor, dtype: str, mark: int) -> None:
+    mask = filled(red_box(0))
+    state, other = predictor.init_state(clip(1)), predictor.init_state(clip(1))
+    expected = predictor.add_new_mask(state, 0, 1, mask)[2]
+    assert torch.equal(predictor.add_new_mask(other, 0, 1, mask.astype(dtype) * mark)[2], expected)
+
+
 def test_where_masks_overlap_the_higher_logit_wins_if_asked(small_nano: SAM2) -> None:
     predictor = VideoPredictor(small_nano, non_overlap_masks=True)
     state = predictor.init_state(clip(1))
@@ -153,11 +161,24 @@ def test_what_cannot_be_followed_changes_nothing(predictor: VideoPredictor, tmp_
         "one label for every point": {"frame_idx": 0, "points": [[1, 1]]},
         "clear_old_points=True": {"frame_idx": 0, "box": red_box(0), "clear_old_points": False},
         "prompt is empty": {"frame_idx": 0},
+        r"box has shape \(3,\)": {"frame_idx": 0, "box": [1, 2, 3], "normalize_coords": False},
+        r"box has shape \(\)": {"frame_idx": 0, "box": 5},
+        "box can't be read as numbers": {"frame_idx": 0, "box": "a"},
+        "NaN or infinity in box": {"frame_idx": 0, "box": [None, 1, 2, 3]},
+        "points can't be read as numbers .*inhomogeneous": {
+            "frame_idx": 0,
+            "points": [[1, 2], [3]],
+            "labels": [1, 1],
+        },
+        "points can't be read as numbers .*'abc'": {"frame_idx": 0, "points": "abc", "labels": [1]},
     }.items():
         with pytest.raises(PromptError, match=match):
             predictor.add_new_points_or_box(state, obj_id=1, **prompt)
     with pytest.raises(PromptError, match="mask of 10 x 9 pixels"):
         predictor.add_new_mask(state, 0, 1, np.ones((9, 10), bool))
+    for value in (-3.5, np.nan, 2):
+        with pytest.raises(PromptError, match=f"mask holds {value}, .*: give mask > 0"):
+            predictor.add_new_mask(state, 0, 1, np.where(filled(red_box(0)), 1, value))
     assert state.obj_ids == []
     assert predictor.remove_object(state, 1) == ([], [])
     with pytest.raises(RuntimeError, match="object 1 is unknown"):
