@@ -20,8 +20,10 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _make_node(finished: Callable[[], None]) -> Any:
+    from sam2_core.allocator import keep_freed_memory
     from sam2_ros.node import TrackerNode  # PyTorch comes with it, which takes its time
 
+    keep_freed_memory()  # before there are threads
     return TrackerNode()
 
 

@@ -32,8 +32,8 @@ thread.join()
 
 SETTINGS = {
     "MALLOC_TRIM_THRESHOLD_": "131072",
-    "MALLOC_TOP_PAD_": "0",
     "MALLOC_MMAP_THRESHOLD_": "131072",
+    "MALLOC_ARENA_MAX": "2",
     "GLIBC_TUNABLES": "glibc.malloc.trim_threshold=131072",
 }
 
