@@ -90,7 +90,7 @@ def source_checkpoints() -> Path | None:
 
 def cache_directory() -> Path:
     """$SAM2_CACHE, or ~/.cache/sam2."""
-    return Path(os.environ.get("SAM2_CACHE") or Path.home() / ".cache" / "sam2").expanduser()
+    return expanded(os.environ.get("SAM2_CACHE") or Path.home() / ".cache" / "sam2")
 
 
 def download_directory() -> Path:

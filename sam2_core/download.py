@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from .checkpoints import OFFICIAL, CheckpointError, OfficialFile, download_directory
+from .paths import expanded
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def download_checkpoint(
     official = OFFICIAL.get(name)
     if official is None:
         raise CheckpointError(f"no official model is called {name!r}; there are {', '.join(OFFICIAL)}")
-    folder = Path(directory).expanduser() if directory is not None else download_directory()
+    folder = expanded(directory) if directory is not None else download_directory()
     target = folder / official.filename
     if target.is_file():
         _check_existing(target, official)

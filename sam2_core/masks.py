@@ -295,9 +295,9 @@ def load_id_image(path: str | Path) -> IdImage:
         with Image.open(path) as picture:
             if picture.mode == "P":
                 return np.array(picture, np.uint8)
-            transparent = "A" in picture.getbands() and picture.getchannel("A").getextrema()[0] < 255
-            if transparent:
-                values = np.asarray(picture.getchannel("A"))
+            alpha = picture.getchannel("A") if "A" in picture.getbands() else None
+            if alpha is not None and alpha.getextrema()[0] < 255:
+                values = np.asarray(alpha)
             else:
                 values = np.asarray(
                     picture if picture.mode in ("L", "1", "I;16", "I") else picture.convert("RGB")

@@ -23,6 +23,7 @@ from .paths import expanded
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 STREAMS = ("rtsp://", "rtsps://", "rtmp://", "http://", "https://", "udp://", "tcp://")
 DEFAULT_FPS = 25.0
+SLOWEST_FPS, FASTEST_FPS = 0.1, 1000.0
 CONNECT_SECONDS = 30.0
 
 
@@ -155,7 +156,7 @@ class CaptureSource:
         self._newest_only = newest_only
         self.name = name
         fps = self._capture.get(cv2.CAP_PROP_FPS)
-        self.fps = fps if 0.1 < fps < 1000 else DEFAULT_FPS
+        self.fps = fps if SLOWEST_FPS < fps < FASTEST_FPS else DEFAULT_FPS
         total = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self.total: int | None = total if total > 0 and not newest_only else None
 

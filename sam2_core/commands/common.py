@@ -193,14 +193,11 @@ def check_outputs(
             raise CommandError(f"{option} {path} is where {taken[place]} goes: give each a place of its own")
         if option in files and path.is_dir():
             raise CommandError(f"{option} {path} is a folder: give a file's name")
-        if option not in files:
-            if path.exists() and not path.is_dir():
-                raise CommandError(f"{option} {path} is a file: give a folder")
-            for file in read:
-                if file.parent == place and file.suffix == ".png":
-                    raise CommandError(
-                        f"{option} {path} holds {file.name}, which is read: give another place"
-                    )
+        if option not in files and path.exists() and not path.is_dir():
+            raise CommandError(f"{option} {path} is a file: give a folder")
+        masks = [] if option in files else [f.name for f in read if f.parent == place and f.suffix == ".png"]
+        if masks:
+            raise CommandError(f"{option} {path} holds {masks[0]}, which is read: give another place")
         taken[place] = option
 
 

@@ -19,7 +19,7 @@ from ..masks import overlay
 from ..outputs import BoxCsv, MaskFolder, Output, OverlayVideo, RunLengthJson
 from ..prompt_script import Script, add_prompt_options, files_read, script_from_options
 from ..prompts import Prompt, PromptError
-from ..sources import Frame, Source, open_source
+from ..sources import FASTEST_FPS, SLOWEST_FPS, Frame, Source, open_source
 from ..tracker import Track, Tracker
 from ..window import ask_prompts
 from .common import (
@@ -33,9 +33,6 @@ from .common import (
     positive,
 )
 from .image import segment
-
-SLOWEST, FASTEST = 0.1, 1000.0
-"""Frames per second that a video can have."""
 
 UNCERTAIN_FRAMES = 2
 """By so many frames a video's own count may be wrong without anything being amiss."""
@@ -140,8 +137,8 @@ def run(options: argparse.Namespace) -> None:
         require_display(WITHOUT_PROMPTS)
     if not 0 <= options.alpha <= 1:
         raise CommandError(f"--alpha {options.alpha} is not between 0 and 1")
-    if options.fps is not None and not SLOWEST <= options.fps <= FASTEST:
-        raise CommandError(f"--fps {options.fps:g} is not between {SLOWEST} and {FASTEST}")
+    if options.fps is not None and not SLOWEST_FPS <= options.fps <= FASTEST_FPS:
+        raise CommandError(f"--fps {options.fps:g} is not between {SLOWEST_FPS} and {FASTEST_FPS}")
     source = open_source(options.source)
     try:
         _check_outputs(options, source)

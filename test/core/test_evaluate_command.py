@@ -324,3 +324,10 @@ def test_calibration_is_plotted_and_told(tmp_path: Path, capsys: pytest.CaptureF
     assert figures["frames without"] == 0
     assert figures["mean presence without"] is None
     assert not math.isnan(figures["expected calibration error"])
+
+
+def test_sequences_without_a_frame_that_counts_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(davis2016(tmp_path, 2), "--sequences", "one") == 0
+    assert "not in the totals: one: no annotated object" in capsys.readouterr().err
