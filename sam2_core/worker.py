@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import nullcontext
 from typing import Protocol
+
+from .threads import ThreadChooser
 
 _log = logging.getLogger(__name__)
 
@@ -34,9 +37,13 @@ class Worker:
     Scheduling is round-robin: whoever has something to do gets one turn. A turn is at most one new image,
     with the prompts that belong to it, one prompt on a past image, and one piece of a search for objects. So
     among n busy streams each gets at least one image in n, and none waits longer than n - 1 turns.
+
+    Args:
+        threads: chooses how many threads a turn is computed with, on a CPU; None: as PyTorch is set.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, threads: ThreadChooser | None = None) -> None:
+        self._threads = threads
         self._condition = threading.Condition()
         self._streams: list[Stream] = []
         self._closing = False
@@ -82,7 +89,7 @@ class Worker:
         stream = self._next()
         if stream is None:
             return False
-        with stream.turn:
+        with stream.turn, self._threads.turn() if self._threads is not None else nullcontext():
             try:
                 stream.work()
             except Exception:  # one stream's trouble must not end the others'

@@ -18,6 +18,7 @@ from sam2_core import CheckpointError, MemoryConfig, Tracker, load_model
 from sam2_core.compiling import compile_model
 from sam2_core.live import Worker
 from sam2_core.model import SAM2
+from sam2_core.threads import ThreadChooser
 from sam2_ros.camera import Camera
 from sam2_ros.diagnostics import Diagnostics, Report
 from sam2_ros.parameters import ParameterError, Parameters, TrackerSettings
@@ -73,7 +74,8 @@ class TrackerNode(LifecycleNode):
     def __init__(self, **arguments: Any) -> None:
         super().__init__("sam2", **arguments)
         self._declared = Parameters(self, TrackerSettings)
-        self._default_threads = torch.get_num_threads()
+        self._num_threads = self._default_threads = torch.get_num_threads()
+        self._chooser: ThreadChooser | None = None
         self._cameras: dict[str, Camera] = {}
         self._worker: Worker | None = None
         self._model: SAM2 | None = None
@@ -142,13 +144,16 @@ class TrackerNode(LifecycleNode):
 
     def _configure(self) -> None:
         settings = self._declared.read()
-        torch.set_num_threads(settings.num_threads or self._default_threads)
+        self._num_threads = settings.num_threads or self._default_threads
+        torch.set_num_threads(self._num_threads)
         # OpenMP keeps a team for every thread that has computed something, and its threads wait badly once
         # there are more of them than cores: what is computed here is computed by a thread that ends.
         with ThreadPoolExecutor(1) as loader:
             self._model = loader.submit(_load, settings).result()
         self._model_name = settings.model
-        self._worker = Worker()
+        if settings.num_threads == 0 and self._model.device.type == "cpu":
+            self._chooser = ThreadChooser(self._default_threads)
+        self._worker = Worker(self._chooser)
         memory = memory_config(self._model.config.memory, settings)
         for name in settings.cameras:
             tracker = Tracker(self._model, memory=memory, max_objects=settings.max_objects)
@@ -173,7 +178,7 @@ class TrackerNode(LifecycleNode):
         if self._worker is not None:
             self._worker.close()
             self._worker = None
-        self._model, self._model_name = None, ""
+        self._model, self._model_name, self._chooser = None, "", None
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -193,6 +198,7 @@ class TrackerNode(LifecycleNode):
             "state": self._state_machine.current_state[1],
             "model": self._model_name,
             "device": str(self._model.device) if self._model is not None else "",
+            "threads": str(self._chooser.count if self._chooser is not None else self._num_threads),
         }
 
 

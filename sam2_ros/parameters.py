@@ -218,7 +218,10 @@ class TrackerSettings:
         maximum=1.0,
     )
     num_threads: int = parameter(
-        0, "Threads that PyTorch computes with on the CPU. 0: PyTorch's own choice.", minimum=0, maximum=1024
+        0,
+        "Threads that PyTorch computes with on the CPU. 0: as many as find free cores, chosen as it runs.",
+        minimum=0,
+        maximum=1024,
     )
     compile: bool = parameter(
         False,

@@ -15,7 +15,8 @@ def main(args: list[str] | None = None) -> int:
     # PyTorch's threads spin some microseconds before they sleep while they wait for one another. Sleeping at
     # once costs a quarter of the frame rate; spinning for milliseconds, OpenMP's default, takes cores from
     # other programs for nothing (docs/performance.md). OpenMP reads this when it is loaded.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     return run(_make_node, args)
 
 
