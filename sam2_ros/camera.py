@@ -8,12 +8,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
-from copy import copy
 from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
@@ -26,6 +25,7 @@ from sam2_core.masks import composite, overlay
 from sam2_ros import conversions
 from sam2_ros.answers import answer
 from sam2_ros.diagnostics import Meter, Report
+from sam2_ros.image_subscription import ImageSubscription
 from sam2_ros.interfaces import Discover, Prompt, Remove
 from sam2_ros.parameters import ParameterError, TrackerSettings
 
@@ -64,7 +64,7 @@ class Camera:
         self._worker = worker
         self._live: LiveTracker | None = None
         self._meter = Meter()
-        self._subscription: Any = None
+        self._subscription: ImageSubscription | None = None
         self._lock = threading.Lock()
         self._frame_ids: OrderedDict[int, str] = OrderedDict()
         self._object_ids: list[int] = []
@@ -137,18 +137,17 @@ class Camera:
         compressed = self._settings.image_transport == "compressed"
         topic = f"{self._name}/image_raw/compressed" if compressed else f"{self._name}/image_raw"
         with self._overridable(topic):
-            self._subscription = self._node.create_subscription(
+            self._subscription = ImageSubscription(
+                self._node,
                 CompressedImage if compressed else Image,
                 topic,
                 self._on_compressed if compressed else self._on_image,
-                copy(qos_profile_sensor_data),  # a copy: overrides are written into it
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             )
 
     def deactivate(self) -> None:
         """Unsubscribes and refuses what is asked for; pending requests are answered as refused."""
         if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
+            self._subscription.destroy()
             self._subscription = None
         live, self._live = self._live, None
         if live is not None:
