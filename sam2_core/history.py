@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -80,19 +81,26 @@ class History:
         self._moments: deque[Moment] = deque()
         self._bytes: deque[int] = deque()  # of each moment
         self._total = 0
+        self._stray: Moment | None = None  # the last to arrive, if its stamp is far from the others
+        self._is_full = False  # whether it would reach farther back, had it more bytes
+        self._alive: weakref.WeakSet[Moment] = weakref.WeakSet()  # whoever holds them
 
     def add(self, moment: Moment) -> None:
         """Append the image that has just arrived.
 
-        One that was overtaken on its way is no harm. If its stamp lies before all that is held, time has
-        begun anew, and the past is forgotten.
+        One that was overtaken on its way is no harm. If its stamp lies before all that is held, or farther
+        after it than the history reaches, the next image tells: either time has begun anew or jumped, and
+        the past is forgotten, or that stamp was a stray one, and that image is.
         """
         with self._lock:
-            if self._moments and moment.stamp < min(held.stamp for held in self._moments):
-                self._clear()
+            self._settle(moment.stamp)
+            stamps = [held.stamp for held in self._moments]
+            if stamps and not min(stamps) <= moment.stamp <= max(stamps) + self._nanoseconds:
+                self._stray = moment
             self._moments.append(moment)
             self._bytes.append(moment.count_bytes())
             self._total += self._bytes[-1]
+            self._alive.add(moment)
             self._keep_within_bounds()
 
     def update(self, moment: Moment, **changes: Any) -> None:
@@ -113,24 +121,39 @@ class History:
         Raises:
             PromptError: the history does not reach there.
         """
-        moments = self.moments()
+        with self._lock:
+            moments, stray, is_full = list(self._moments), self._stray, self._is_full
         if not moments:
             raise PromptError("no image has arrived yet: prompt again once the camera publishes")
-        stamps = [moment.stamp for moment in moments]
-        oldest, newest = min(stamps), max(stamps)
+        regular = [moment for moment in moments if moment is not stray]
+        oldest, newest = _range(regular)
+        is_among = oldest <= stamp <= newest
+        if stray is not None and not is_among and 0 <= stamp - stray.stamp <= AHEAD_NANOSECONDS:
+            return stray
         if stamp > newest + AHEAD_NANOSECONDS:
             raise PromptError(
                 f"stamp {stamp / 1e9:.9f} s lies {(stamp - newest) / 1e9:.3f} s after the newest image: "
                 "give the stamp of an image as its camera stamped it, or 0 for the newest image"
             )
         if stamp < oldest:
+            more = (
+                f"let smaller images come: {self._max_bytes // 2**20} MiB hold no more of these"
+                if is_full
+                else "raise history_seconds"
+            )
             raise PromptError(
                 f"no image is kept for stamp {stamp / 1e9:.9f} s: the history reaches from "
                 f"{oldest / 1e9:.9f} s to {newest / 1e9:.9f} s; prompt on an image in between, "
-                "give stamp 0 for the newest image, or raise history_seconds"
+                f"give stamp 0 for the newest image, or {more}"
             )
-        # of images with one stamp, the last to arrive
-        return max((m for m in reversed(moments) if m.stamp <= stamp), key=lambda m: m.stamp)
+        return _at_or_before(regular, stamp)
+
+    def arrived(self, stamp: int) -> Moment | None:
+        """The newest image at or before a stamp, if it is kept and one of that stamp or after it is here."""
+        with self._lock:
+            regular = [moment for moment in self._moments if moment is not self._stray]
+        oldest, newest = _range(regular) if regular else (0, -1)
+        return _at_or_before(regular, stamp) if oldest <= stamp <= newest else None
 
     def moments(self) -> list[Moment]:
         """All images held, the first to arrive first."""
@@ -146,9 +169,14 @@ class History:
         return moments[:place], moments[place + 1 :]
 
     def forget(self, object_ids: Iterable[int] | None = None) -> None:
-        """Forget the past states of these objects, None: of all: their ids may soon mean other objects."""
+        """Forget the past states of these objects, None: of all: their ids may soon mean other objects.
+
+        So do images that have left the history and that a prompt is still waiting for.
+        """
         gone = None if object_ids is None else set(object_ids)
-        for moment in self.moments():
+        with self._lock:
+            alive = list(self._alive)
+        for moment in alive:
             before, after = (
                 {i: s for i, s in states.items() if gone is not None and i not in gone}
                 for states in (moment.before, moment.after)
@@ -164,14 +192,43 @@ class History:
         self._moments.clear()
         self._bytes.clear()
         self._total = 0
+        self._stray, self._is_full = None, False
+
+    def _settle(self, stamp: int) -> None:
+        """Decides, by the stamp of the next image, whether the last one was stray or the others are old."""
+        stray, self._stray = self._stray, None
+        if stray is None or stray not in self._moments:
+            return
+        others = [moment for moment in self._moments if moment is not stray]
+        if others and abs(stamp - stray.stamp) >= min(abs(stamp - moment.stamp) for moment in others):
+            others = [stray]
+        for moment in others:
+            self._drop(self._moments.index(moment))
 
     def _keep_within_bounds(self) -> None:
-        newest = self._moments[-1].stamp
-        while len(self._moments) > 1 and (
-            newest - self._moments[0].stamp > self._nanoseconds or self._total > self._max_bytes
-        ):
-            self._moments.popleft()
-            self._total -= self._bytes.popleft()
+        newest = next((m.stamp for m in reversed(self._moments) if m is not self._stray), 0)
+        while len(self._moments) > 1:
+            is_old = newest - self._moments[0].stamp > self._nanoseconds
+            if not is_old and self._total <= self._max_bytes:
+                break
+            self._is_full = not is_old
+            self._drop(0)
+
+    def _drop(self, place: int) -> None:
+        del self._moments[place]
+        self._total -= self._bytes[place]
+        del self._bytes[place]
+
+
+def _range(moments: list[Moment]) -> tuple[int, int]:
+    """The oldest and the newest stamp."""
+    stamps = [moment.stamp for moment in moments]
+    return min(stamps), max(stamps)
+
+
+def _at_or_before(moments: list[Moment], stamp: int) -> Moment:
+    """The newest image at or before a stamp; of images with one stamp, the last to arrive."""
+    return max((m for m in reversed(moments) if m.stamp <= stamp), key=lambda m: m.stamp)
 
 
 def held_bytes(moments: Iterable[Moment], states: Iterable[ObjectState]) -> int:

@@ -71,11 +71,14 @@ class _Search:
 
 @dataclass(frozen=True, eq=False)
 class _Prompt:
-    """A prompt, and the stamp of the image it was said of, or None."""
+    """A prompt, the stamp of the image it was said of, or None, and that image, if it was there already: it
+    may leave the history while the prompt waits.
+    """
 
     future: Future[Track]
     prompt: Prompt
     stamp: int | None
+    moment: Moment | None
 
 
 _Request = _Call | _Search | _Prompt
@@ -145,9 +148,10 @@ class LiveTracker:
         Raises:
             ValueError: the stamp is not a whole number.
         """
-        if stamp is not None:
-            stamp = _checked(stamp)
-        return self._enqueue(_Prompt(Future(), prompt, stamp))
+        if stamp is None:
+            return self._enqueue(_Prompt(Future(), prompt, None, None))
+        stamp = _checked(stamp)
+        return self._enqueue(_Prompt(Future(), prompt, stamp, self._timeline.arrived(stamp)))
 
     def remove(self, object_ids: Iterable[int] | None = None) -> Future[list[int]]:
         """Forget objects, None: all.
@@ -287,6 +291,8 @@ class LiveTracker:
             requests.popleft()
 
     def _meant(self, request: _Prompt, image: Moment | None) -> Moment:
+        if request.moment is not None:
+            return request.moment
         if request.stamp is None and image is not None:
             return image
         return self._timeline.meant(request.stamp)

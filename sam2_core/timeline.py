@@ -45,7 +45,7 @@ class LiveResult:
 class Timeline:
     """The newest image with its objects, the images before it, and those that wait.
 
-    `add` may be called from any thread, everything else from one at a time.
+    `add` and `arrived` may be called from any thread, everything else from one at a time.
 
     Args:
         tracker: this stream's own.
@@ -57,6 +57,7 @@ class Timeline:
         self._history = History(history_seconds)
         self._catch_up = CatchUp(tracker, self._history)
         self._newest: tuple[Moment, LiveResult] | None = None
+        self._finds: list[list[Track]] = []  # of each search under way
         self._seconds = 0.0
 
     def add(self, image: NDArray[np.uint8], stamp: int) -> Moment:
@@ -64,6 +65,10 @@ class Timeline:
         moment = Moment(stamp, image)
         self._history.add(moment)
         return moment
+
+    def arrived(self, stamp: int) -> Moment | None:
+        """The image that a prompt with this stamp is about, if that is certain already."""
+        return self._history.arrived(stamp)
 
     def meant(self, stamp: int | None) -> Moment:
         """The image that a prompt with this stamp is about; None: the newest processed one.
@@ -138,6 +143,8 @@ class Timeline:
         gone = self.tracker.object_ids if object_ids is None else list(object_ids)
         self.tracker.remove(gone)
         self._history.forget(gone)
+        for tracks in self._finds:
+            tracks[:] = [track for track in tracks if track.object_id not in gone]
         if self._newest is not None:
             place, shown = self._newest
             left = [track for track in shown.tracks if track.object_id not in gone]
@@ -147,7 +154,8 @@ class Timeline:
     def discover(self, search: Search) -> Pieces:
         """Find what is in the newest image, and track it from there on, piece by piece.
 
-        Returns: the new objects' tracks in the image searched, the best first, with the scores of the search.
+        Returns: the new objects' tracks in the image searched, the best first, with the scores of the search;
+            without those that have been removed meanwhile.
 
         Raises:
             PromptError: see `discovery.discover`; there is no image.
@@ -156,15 +164,19 @@ class Timeline:
             raise PromptError("no image has arrived yet: ask again once the camera publishes")
         place, shown = self._newest
         tracks: list[Track] = []
-        for found in (yield from discover(self.tracker, shown.image, shown.tracks, search)):
-            yield
-            if len(self.tracker.object_ids) == self.tracker.max_objects:
-                break  # prompts were quicker
-            track = self.go_back(Prompt(None, mask=found.mask), place)
-            if self._is_known(track.object_id, but=[track.object_id for track in tracks]):
-                self.remove([track.object_id])
-            else:
-                tracks.append(replace(track, score=found.quality))
+        self._finds.append(tracks)
+        try:
+            for found in (yield from discover(self.tracker, shown.image, shown.tracks, search)):
+                yield
+                if len(self.tracker.object_ids) == self.tracker.max_objects:
+                    break  # prompts were quicker
+                track = self.go_back(Prompt(None, mask=found.mask), place)
+                if self._is_known(track.object_id, but=[track.object_id for track in tracks]):
+                    self.remove([track.object_id])
+                else:
+                    tracks.append(replace(track, score=found.quality))
+        finally:
+            self._finds = [others for others in self._finds if others is not tracks]
         return tracks
 
     def _is_known(self, object_id: int, but: list[int]) -> bool:

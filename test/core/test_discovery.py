@@ -16,6 +16,7 @@ from scene import filled, overlap, red_box
 from sam2_core import Prompt, PromptError, Tracker, Worker
 from sam2_core.discovery import DUPLICATE_IOU, Found, Search, discover, mask_iou
 from sam2_core.model import SAM2
+from sam2_core.timeline import Timeline
 
 
 @pytest.fixture
@@ -71,6 +72,20 @@ def test_what_is_prompted_during_the_search_is_not_found_again(stream: Stream) -
     assert found
     assert all(overlap(track.mask, red_box(0)) <= DUPLICATE_IOU for track in found)
     assert sorted(t.object_id for t in stream.show(1).tracks) == [*(t.object_id for t in found), 200]
+
+
+def test_what_is_removed_during_the_search_is_not_reported(nano: SAM2, frame: Frames) -> None:
+    timeline = Timeline(Tracker(nano), history_seconds=1.0)
+    timeline.process(timeline.add(frame(0), 0), [])
+    search = timeline.discover(Search(min_quality=0.01))
+    while not timeline.tracker.object_ids:
+        next(search)
+    timeline.remove()
+    with pytest.raises(StopIteration) as end:
+        while True:
+            next(search)
+    found = [track.object_id for track in end.value.value]
+    assert found == timeline.tracker.object_ids != []
 
 
 def test_objects_of_a_large_image_are_found_in_its_own_pixels(nano: SAM2, frame: Frames) -> None:

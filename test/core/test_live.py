@@ -288,6 +288,27 @@ def test_the_history_is_bounded_in_time_and_in_bytes() -> None:
     history.add(Moment(100 * PERIOD, image=np.zeros((50, 50, 3), np.uint8)))
     assert sum(m.count_bytes() for m in history.moments()) <= 10_000
     assert history.moments()[-1].stamp == 100 * PERIOD
+    with pytest.raises(PromptError, match="let smaller images come: 0 MiB hold no more"):
+        history.at(90 * PERIOD)
+    for index in range(101, 120):
+        history.add(Moment(index * PERIOD))
+    with pytest.raises(PromptError, match="or raise history_seconds"):
+        history.at(90 * PERIOD)
+
+
+def test_what_is_forgotten_of_an_object_is_forgotten_by_images_that_prompts_wait_for(
+    stream: Stream,
+) -> None:
+    history = History(seconds=1.0)
+    stream.show(0)
+    stream.ask(Prompt(1, box=red_box(0)))
+    waited_for = Moment(0, after=dict(stream.tracker.snapshot()))
+    history.add(waited_for)
+    for index in range(1, 30):
+        history.add(Moment(index * PERIOD))
+    assert waited_for not in history.moments()
+    history.forget([1])
+    assert not waited_for.after
 
 
 def test_catching_up_passes_through_a_bounded_number_of_images() -> None:

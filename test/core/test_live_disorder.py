@@ -27,8 +27,49 @@ def test_stamps_that_run_backwards_are_survived(stream: Stream) -> None:
     stream.ask(Prompt(1, box=red_box(16)))
     result = stream.show(2)
     assert result.stamp == 3 * PERIOD and len(result.tracks) == 1
+    stream.ask(Prompt(1, mask=filled(red_box(2))), index=2)
+    stream.show(3)
     with pytest.raises(PromptError, match="after the newest image"):
         stream.ask(Prompt(1, points=[[60, 90]]), index=16)
+
+
+@pytest.mark.parametrize("stray", [0, 3600 * 10**9])
+def test_one_stray_stamp_costs_nothing_of_the_past(stream: Stream, stray: int) -> None:
+    for index in (3, 4, 5):
+        stream.show(index)
+    stream.live.submit(stream.frame(6), stray)
+    on_it = stream.live.prompt(Prompt(9, mask=filled(red_box(6))), stray).result(PATIENCE)
+    assert overlap(on_it.mask, red_box(6)) > 0.8
+    for again in range(2):  # while it is the newest, and afterwards
+        track = stream.ask(Prompt(again + 1, mask=filled(red_box(4))), index=4)
+        assert overlap(track.mask, red_box(4)) > 0.8
+        stream.show(7 + again)
+    with pytest.raises(PromptError, match=r"history reaches from 0\.4|after the newest image"):
+        stream.live.prompt(Prompt(3, mask=filled(red_box(4))), stray).result(PATIENCE)
+
+
+def test_images_farther_apart_than_the_history_reaches_can_be_prompted_on(
+    small_nano: SAM2, frame: Frames
+) -> None:
+    stream = Stream(small_nano, frame, history_seconds=0.05)
+    for index in range(4):
+        stream.show(index)
+        assert stream.ask(Prompt(1, box=red_box(index)), index=index).object_id == 1
+    stream.live.close()
+
+
+def test_a_prompt_keeps_its_image_however_long_it_waits(small_nano: SAM2, frame: Frames) -> None:
+    stream = Stream(small_nano, frame, history_seconds=0.3)
+    stream.show(0)
+    stream.hold_up(1)
+    pending = stream.live.prompt(Prompt(1, mask=filled(red_box(0))), PERIOD)
+    for index in range(2, 20):
+        stream.live.submit(frame(index), (index + 1) * PERIOD)
+    stream.tracker.gate.set()
+    assert overlap(pending.result(PATIENCE).mask, red_box(0)) > 0.8
+    with pytest.raises(PromptError, match="raise history_seconds"):
+        stream.ask(Prompt(1, mask=filled(red_box(0))), index=0)
+    stream.live.close()
 
 
 def test_an_image_that_was_overtaken_on_its_way_costs_nothing_of_the_past(stream: Stream) -> None:
