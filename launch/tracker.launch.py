@@ -59,26 +59,31 @@ def generate_launch_description():
 def launch_nodes(context):
     """What is started once the arguments are known."""
     given = context.launch_configurations
+    params_file = Path(given["params_file"]).expanduser()
+    in_file = parameters_in(params_file, absolute(given["namespace"], "sam2"))
     parameters = tracker_parameters(given)
-    common = {"use_sim_time": is_true(given["use_sim_time"])} if given["use_sim_time"] else {}
+    common = {"use_sim_time": is_true(given, "use_sim_time")} if given["use_sim_time"] else {}
     tracker = LifecycleNode(
         package="sam2_ros",
         executable="tracker_node",
         name="sam2",
         namespace=given["namespace"],
-        parameters=[given["params_file"], parameters, common],
+        parameters=[str(params_file), parameters, common],
         ros_arguments=["--log-level", given["log_level"]],
         output="screen",
     )
     # The handlers come before the node, so that no transition is missed.
     actions = [tracker]
-    if is_true(given["autostart"]):
+    if is_true(given, "autostart"):
         configure = change_state(tracker, Transition.TRANSITION_CONFIGURE)
         actions = [*transitions(tracker, given["namespace"]), tracker, configure]
+    camera = first_camera(parameters, in_file)
     if given["video"]:
-        actions.append(video_publisher(given, first_camera(given, parameters), common))
-    if is_true(given["rviz"]):
-        actions.append(rviz(given["namespace"], first_camera(given, parameters), common))
+        if (given["image_transport"] or in_file.get("image_transport")) == "compressed":
+            raise ValueError("video comes as raw images: leave out image_transport compressed, or video")
+        actions.append(video_publisher(given, camera, common))
+    if is_true(given, "rviz"):
+        actions.append(rviz(given["namespace"], camera, common))
     return actions
 
 
@@ -94,9 +99,16 @@ def tracker_parameters(given):
                 text, value_type=str
             )  # else 0 or true would not stay a text
             continue
-        value = yaml.safe_load(text)
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ValueError(
+                f"argument {item.name} is {text!r}, which is no YAML: mind the brackets"
+            ) from None
         if isinstance(item.default, tuple):
             value = [str(entry) for entry in (value if isinstance(value, list) else [value])]
+            if not value:  # which launch_ros can't pass on
+                raise ValueError(f"argument {item.name} is {text!r}: give at least one, for example [front]")
         elif isinstance(item.default, float) and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         parameters[item.name] = value  # of a wrong type, the node says what it expects
@@ -149,15 +161,26 @@ def change_state(tracker, transition):
     )
 
 
-def first_camera(given, parameters):
+def parameters_in(path, name):
+    """The parameters that a file holds for the node of a full name."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"params_file {path} can't be read: {reason}. Correct it or its path") from None
+    values = {}
+    for node, parameters in node_parameters(content):
+        if means(node, name):
+            values |= parameters  # of several, the last one holds
+    return values
+
+
+def first_camera(parameters, in_file):
     """The first camera's name: from the arguments, else from the parameter file, else the default one.
 
     What is no list of names is for the node to complain of.
     """
-    own = absolute(given["namespace"], "sam2")
-    content = yaml.safe_load(Path(given["params_file"]).read_text())
-    named = [values.get("cameras") for node, values in node_parameters(content) if means(node, own)]
-    for cameras in (parameters.get("cameras"), *reversed(named)):  # of several, the last one holds
+    for cameras in (parameters.get("cameras"), in_file.get("cameras")):
         if isinstance(cameras, list) and cameras and isinstance(cameras[0], str):
             return cameras[0]
     return next(item.default[0] for item in specifications(TrackerSettings) if item.name == "cameras")
@@ -187,8 +210,8 @@ def video_publisher(given, camera, common):
         parameters=[
             {
                 "source": ParameterValue(given["video"], value_type=str),
-                "rate": float(given["video_rate"]),
-                "loop": is_true(given["video_loop"]),
+                "rate": number(given, "video_rate"),
+                "loop": is_true(given, "video_loop"),
                 "frame_id": ParameterValue(camera, value_type=str),
             },
             common,
@@ -210,5 +233,17 @@ def rviz(namespace, camera, common):
     )
 
 
-def is_true(text):
-    return text.strip().lower() in ("true", "1", "yes", "on")
+def is_true(given, name):
+    text = given[name].strip().lower()
+    if text in ("true", "1", "yes", "on"):
+        return True
+    if text in ("false", "0", "no", "off"):
+        return False
+    raise ValueError(f"argument {name} is {given[name]!r}: give true or false")
+
+
+def number(given, name):
+    try:
+        return float(given[name])
+    except ValueError:
+        raise ValueError(f"argument {name} is {given[name]!r}: give a number, for example 15.0") from None

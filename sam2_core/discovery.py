@@ -131,7 +131,8 @@ def _region(search: Search, height: int, width: int) -> tuple[float, float, floa
     region = max(x_min, 0.0), max(y_min, 0.0), min(x_max, float(width)), min(y_max, float(height))
     if region[0] >= region[2] or region[1] >= region[3]:
         raise PromptError(
-            f"region {_numbers(search.region or ())} lies outside the image of {width} x {height} pixels"
+            f"region {_numbers(search.region or ())} lies outside the image of {width} x {height} "
+            "pixels: give x_min, y_min, x_max, y_max inside it"
         )
     return region
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from .allocator import keep_freed_memory
 from .checkpoints import load_weights, require_checkpoint
 from .configs import MODELS, EfficientNetConfig
 from .model import SAM2
+
+_log = logging.getLogger(__name__)
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 """What `load_model` accepts as precision."""
@@ -77,6 +80,11 @@ def make_ready(model: SAM2, device: str = "auto", precision: str = "auto") -> SA
         if precision == "auto" and chosen.type == "cpu" and computes_in_bfloat16():
             precision = "bfloat16"
     if precision == "bfloat16":
+        if chosen.type == "cpu" and not computes_in_bfloat16():
+            _log.warning(
+                "precision bfloat16 is many times slower than float32 on a processor that does not multiply "
+                "such numbers, and this one is not known to: give auto or float32"
+            )
         model.use_precision(torch.bfloat16)
     return model.to(chosen).requires_grad_(False).eval()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import QoSProfile
+from rclpy.qos import HistoryPolicy, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
@@ -31,10 +31,6 @@ from sam2_ros.parameters import ParameterError, TrackerSettings
 
 OUTPUT_DEPTH = 5
 """Outputs are reliable and volatile, and the last so many are kept."""
-
-SERVICE_DEPTH = 100
-"""So many requests may arrive while the executor is busy; with rclpy's 10, a burst loses some without a
-word."""
 
 FAULT_SECONDS = 5.0
 """The same kind of fault is logged again after this time at the earliest."""
@@ -96,7 +92,8 @@ class Camera:
                 kind,
                 f"{self._name}/sam2/{verb}",
                 callback,
-                qos_profile=QoSProfile(depth=SERVICE_DEPTH),
+                # rclpy's own keeps 10: of a burst while the executor is busy, the rest is lost without a word
+                qos_profile=QoSProfile(history=HistoryPolicy.KEEP_ALL),
                 callback_group=group,
             )
             self._services.append(service)
@@ -164,11 +161,11 @@ class Camera:
     def report(self) -> Report:
         """How the camera is doing, for the diagnostics."""
         live, tracker = self._live, self._tracker
-        if live is not None:
-            return self._meter.report(live.statistics())
+        if live is not None and self._subscription is not None:
+            return self._meter.report(live.statistics(), self._subscription.source())
         # Inactive: the objects are still there.
         held = tracker.memory_bytes
-        return self._meter.report(LiveStatistics(0, 0, 0, len(tracker.object_ids), held, held))
+        return self._meter.report(LiveStatistics(0, 0, 0, len(tracker.object_ids), held, held), None)
 
     def _on_image(self, message: Image) -> None:
         self._take(message, conversions.decode_image)
@@ -183,14 +180,14 @@ class Camera:
             return
         self._meter.received()
         try:
+            stamp = conversions.to_nanoseconds(message.header.stamp)
             image = decode(message)
         except conversions.UnsupportedEncodingError as error:
             self._refuse(error, again_seconds=float("inf"))
             return
-        except conversions.ImageError as error:
+        except ValueError as error:
             self._refuse(error)
             return
-        stamp = conversions.to_nanoseconds(message.header.stamp)
         self._look_for_changes(stamp, image.shape[:2])
         with self._lock:
             self._frame_ids[stamp] = message.header.frame_id
@@ -203,7 +200,7 @@ class Camera:
 
     def _refuse(self, error: Exception, again_seconds: float = FAULT_SECONDS) -> None:
         """Counts a message that cannot be used, and says so if that was not said of late."""
-        self._meter.refused()
+        self._meter.refused(str(error))
         # Faults that differ in their numbers only are of one kind, but those of an encoding are its name.
         kind = str(error) if again_seconds > FAULT_SECONDS else re.sub(r"\d+", "0", str(error))
         if self._is_news(kind, again_seconds):

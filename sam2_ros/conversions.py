@@ -48,7 +48,15 @@ _BRIDGE = find_bridge()
 
 
 def to_nanoseconds(stamp: Time) -> int:
-    """A message's time as integer nanoseconds."""
+    """A message's time as integer nanoseconds.
+
+    Raises:
+        ValueError: its nanoseconds make a second or more, so that it has no equal as an integer.
+    """
+    if stamp.nanosec >= 1_000_000_000:
+        raise ValueError(
+            f"the stamp's nanosec is {stamp.nanosec}: give less than 1000000000, and whole seconds in sec"
+        )
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
@@ -105,10 +113,17 @@ def decode_compressed(message: CompressedImage) -> RgbImage:
 
 
 def compressed_message(image: RgbImage, header: Header) -> CompressedImage:
-    """A JPEG message of an RGB image."""
-    _, jpeg = cv2.imencode(
+    """A JPEG message of an RGB image.
+
+    Raises:
+        ImageError: it is larger than such a file can be.
+    """
+    fits, jpeg = cv2.imencode(
         ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY)
     )
+    if not fits:
+        height, width = image.shape[:2]
+        raise ImageError(f"an image of {width} x {height} pixels is too large for JPEG: take the raw one")
     # What image_transport's own publisher writes for an rgb8 image; its subscribers take the encoding from
     # there.
     message = CompressedImage(header=header, format="rgb8; jpeg compressed bgr8")
@@ -162,7 +177,10 @@ def prompt_from_request(request: Any) -> tuple[Prompt, int | None]:
         label=request.label,
         restart=request.restart,
     )
-    return prompt, to_nanoseconds(request.header.stamp) or None
+    try:
+        return prompt, to_nanoseconds(request.header.stamp) or None
+    except ValueError as error:
+        raise PromptError(str(error)) from error
 
 
 def search_from_request(request: Any) -> Search:

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -18,6 +19,20 @@ from sam2_core.live import LiveStatistics
 PERIOD_SECONDS = 1.0
 WINDOW = 256
 """Over how many of the last published images the latency percentiles are taken."""
+
+
+class Source(NamedTuple):
+    """Where a camera's images come from.
+
+    Attributes:
+        topic: its full name.
+        publishers: how many there are.
+        reliability: with which it is subscribed to.
+    """
+
+    topic: str
+    publishers: int
+    reliability: str
 
 
 @dataclass(frozen=True)
@@ -32,7 +47,9 @@ class Report:
         model_p50: what the model took of it.
         statistics: of the camera's LiveTracker, since activation.
         refused: messages that could not be used, since configuration.
+        fault: what was wrong with the last of them; empty before the first.
         useless: images arrived since the last report, and not one of them could be used.
+        source: who publishes the images; None while the camera is inactive.
     """
 
     rate_in: float
@@ -42,7 +59,9 @@ class Report:
     model_p50: float | None
     statistics: LiveStatistics
     refused: int
+    fault: str
     useless: bool
+    source: Source | None
 
 
 class Meter:
@@ -53,15 +72,17 @@ class Meter:
         self._latencies: deque[float] = deque(maxlen=WINDOW)
         self._model: deque[float] = deque(maxlen=WINDOW)
         self._received = self._published = self._refused = 0
+        self._fault = ""
         self._reported = (0, 0, 0, time.monotonic())
 
     def received(self) -> None:
         with self._lock:
             self._received += 1
 
-    def refused(self) -> None:
+    def refused(self, fault: str) -> None:
         with self._lock:
             self._refused += 1
+            self._fault = fault
 
     def published(self, latency_ms: float, model_ms: float) -> None:
         with self._lock:
@@ -69,7 +90,7 @@ class Meter:
             self._latencies.append(latency_ms)
             self._model.append(model_ms)
 
-    def report(self, statistics: LiveStatistics) -> Report:
+    def report(self, statistics: LiveStatistics, source: Source | None) -> Report:
         """The rates since the last report, the latencies of late."""
         now = time.monotonic()
         with self._lock:
@@ -78,12 +99,12 @@ class Meter:
             latencies, model = list(self._latencies), list(self._model)
             received, published = self._received - received, self._published - published
             useless = 0 < received == self._refused - refused
-            refused = self._refused
+            refused, fault = self._refused, self._fault
         seconds = max(now - then, 1e-3)
         p50, p95 = np.percentile(latencies, (50, 95)) if latencies else (None, None)
         model_p50 = float(np.median(model)) if model else None
         rates = received / seconds, published / seconds
-        return Report(*rates, p50, p95, model_p50, statistics, refused, useless)
+        return Report(*rates, p50, p95, model_p50, statistics, refused, fault, useless, source)
 
 
 class Diagnostics:
@@ -93,6 +114,7 @@ class Diagnostics:
         node: whose diagnostics these are.
         reports: gives the report of every camera by its name; none while the node is not configured.
         common: gives what is the same for all cameras: model, device.
+        failure: gives why the node could not be configured; empty where it could.
     """
 
     def __init__(
@@ -100,10 +122,12 @@ class Diagnostics:
         node: LifecycleNode,
         reports: Callable[[], Mapping[str, Report]],
         common: Callable[[], Mapping[str, str]],
+        failure: Callable[[], str],
     ) -> None:
         self._node = node
         self._reports = reports
         self._common = common
+        self._failure = failure
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # A clock of its own: simulated time may stand still, or run at any rate.
         node.create_timer(PERIOD_SECONDS, self._publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -119,7 +143,9 @@ class Diagnostics:
                 self._status(f": {camera}", camera, common | _values(report), _summary(state, report))
             )
         if not reports:
-            message.status.append(self._status("", "", common, (DiagnosticStatus.OK, state)))
+            failure = self._failure()
+            summary = (DiagnosticStatus.ERROR, failure) if failure else (DiagnosticStatus.OK, state)
+            message.status.append(self._status("", "", common, summary))
         self._publisher.publish(message)
 
     def _status(
@@ -133,9 +159,11 @@ class Diagnostics:
 
 def _summary(state: str, report: Report) -> tuple[bytes, str]:
     if state == "active" and report.rate_in == 0:
-        return DiagnosticStatus.WARN, "active, but no images arrive"
+        source = report.source
+        why = f": nobody publishes {source.topic}" if source is not None and not source.publishers else ""
+        return DiagnosticStatus.WARN, f"active, but no images arrive{why}"
     if state == "active" and report.useless:
-        return DiagnosticStatus.WARN, "active, but no image can be used: the node's log says why"
+        return DiagnosticStatus.WARN, f"active, but no image can be used: {report.fault}"
     return DiagnosticStatus.OK, state
 
 
@@ -146,7 +174,11 @@ def _values(report: Report) -> dict[str, str]:
         "latency p95 (ms)": report.latency_p95,
         "model p50 (ms)": report.model_p50,
     }
+    source = report.source or Source("", 0, "")
     return {
+        "topic": source.topic,
+        "publishers": str(source.publishers),
+        "reliability": source.reliability,
         "rate in (Hz)": f"{report.rate_in:.2f}",
         "rate out (Hz)": f"{report.rate_out:.2f}",
         **{key: "" if value is None else f"{value:.1f}" for key, value in times.items()},
@@ -154,6 +186,7 @@ def _values(report: Report) -> dict[str, str]:
         "processed": str(statistics.processed),
         "dropped": str(statistics.dropped),
         "refused": str(report.refused),
+        "last refused for": report.fault,
         "objects": str(statistics.objects),
         "memory (bytes)": str(statistics.memory_bytes),
         "memory of objects (bytes)": str(statistics.object_bytes),

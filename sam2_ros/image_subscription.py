@@ -13,6 +13,8 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
+from sam2_ros.diagnostics import Source
+
 LOOK_SECONDS = 1.0
 """How often it is looked who publishes."""
 
@@ -59,6 +61,11 @@ class ImageSubscription:
                 self._node.destroy_subscription(subscription)
         self._present = self._former = self._newest = None
 
+    def source(self) -> Source:
+        """Who publishes the images."""
+        reliability = self._reliability.name.lower().replace("_", " ")
+        return Source(self._present.topic_name, self._node.count_publishers(self._topic), reliability)
+
     def _subscribe(self) -> Any:
         self._number += 1
         profile = copy(qos_profile_sensor_data)  # a copy: overrides are written into it
@@ -73,6 +80,7 @@ class ImageSubscription:
 
     def _settle(self, profile: QoSProfile) -> SetParametersResult:
         """Decides on the reliability, where no override has."""
+        self._reliability = profile.reliability
         self._is_adaptive = profile.reliability == ReliabilityPolicy.BEST_AVAILABLE
         if self._is_adaptive:
             # rclpy's own choice is made once, and reliable where nobody publishes yet
@@ -107,9 +115,9 @@ class ImageSubscription:
             known, self._newest = self._newest, None
             self._node.destroy_subscription(self._former)
             self._former = None
-            kind = self._reliability.name.lower().replace("_", " ")
+            source = self.source()
             self._node.get_logger().info(
-                f"{self._present.topic_name}: the subscription is {kind} now, as the publishers are"
+                f"{source.topic}: the subscription is {source.reliability} now, as its publishers are"
             )
             if message != known:
                 self._callback(message)

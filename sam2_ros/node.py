@@ -16,6 +16,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from sam2_core import CheckpointError, MemoryConfig, Tracker, load_model
 from sam2_core.compiling import compile_model
+from sam2_core.configs import SAM2Config
 from sam2_core.live import Worker
 from sam2_core.model import SAM2
 from sam2_core.threads import ThreadChooser
@@ -80,7 +81,8 @@ class TrackerNode(LifecycleNode):
         self._worker: Worker | None = None
         self._model: SAM2 | None = None
         self._model_name = ""
-        self._diagnostics = Diagnostics(self, self._reports, self._common)
+        self._failure = ""
+        self._diagnostics = Diagnostics(self, self._reports, self._common, lambda: self._failure)
         self._log_handler = RosLogHandler(self.get_logger())
         logging.getLogger("sam2_core").addHandler(self._log_handler)
 
@@ -93,10 +95,12 @@ class TrackerNode(LifecycleNode):
             self._configure()
         except (ParameterError, CheckpointError, ValueError, RuntimeError) as error:
             self._release()
-            self.get_logger().error(f"cannot be configured: {error}")
+            self._failure = f"cannot be configured: {error}"
+            self.get_logger().error(self._failure)
             return TransitionCallbackReturn.FAILURE
         except Exception:
             return self._failed("configure")
+        self._failure = ""
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -154,7 +158,7 @@ class TrackerNode(LifecycleNode):
         if settings.num_threads == 0 and self._model.device.type == "cpu":
             self._chooser = ThreadChooser(self._default_threads)
         self._worker = Worker(self._chooser)
-        memory = memory_config(self._model.config.memory, settings)
+        memory = memory_config(self._model.config, settings)
         for name in settings.cameras:
             tracker = Tracker(self._model, memory=memory, max_objects=settings.max_objects)
             self._cameras[name] = Camera(self, name, settings, tracker, self._worker)
@@ -202,8 +206,19 @@ class TrackerNode(LifecycleNode):
         }
 
 
-def memory_config(own: MemoryConfig, settings: TrackerSettings) -> MemoryConfig:
-    """The model's own memory settings with those that the parameters name in their place."""
+def memory_config(model: SAM2Config, settings: TrackerSettings) -> MemoryConfig:
+    """The model's own memory settings with those that the parameters name in their place.
+
+    Raises:
+        ParameterError: the model can't have so many memories.
+    """
+    most = model.memory_slots - 1
+    if settings.memory_frames > most:
+        raise ParameterError(
+            f"memory_frames {settings.memory_frames} is more than {settings.model} was trained with: "
+            f"give 1 to {most}, or 0 for its own number"
+        )
+    own = model.memory
     names = ("prompted_frames", "memory_frames", "object_pointers")
     given = {name: getattr(settings, name) for name in names if getattr(settings, name)}
     policy = own.policy if settings.memory_policy == "auto" else settings.memory_policy

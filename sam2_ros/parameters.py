@@ -123,10 +123,19 @@ def _check_device(device: str) -> str | None:
     return f"device '{device}' is unknown: give auto, cpu, cuda, cuda:0, cuda:1, ..."
 
 
+LONGEST_CAMERA_NAME = 100
+"""Letters; ROS takes topics of at most 247, namespaces and all."""
+
+
 def _check_cameras(cameras: Sequence[str]) -> str | None:
     if not cameras:
         return "cameras is empty: name at least one, for example [camera]"
     for name in cameras:
+        if len(name) > LONGEST_CAMERA_NAME:
+            return (
+                f"cameras has '{name}', a name of {len(name)} letters: "
+                f"give at most {LONGEST_CAMERA_NAME}, as the names of its topics become longer"
+            )
         if not re.fullmatch(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", name, re.ASCII) or "__" in name:
             return (
                 f"cameras has '{name}', which is no relative topic name: use letters, digits, _ and /, "

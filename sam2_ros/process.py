@@ -10,6 +10,7 @@ is imported before the handlers stand.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -34,7 +35,9 @@ class _Stop:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.event.set()
         if not self.started:
-            sys.exit(0)
+            # There is nothing to be saved, and an exception would only break whatever is being imported.
+            sys.stdout.flush()
+            os._exit(0)
 
 
 def run(make_node: Callable[[Callable[[], None]], Any], args: list[str] | None = None) -> int:
@@ -46,7 +49,7 @@ def run(make_node: Callable[[Callable[[], None]], Any], args: list[str] | None =
             attribute `exit_code`.
         args: the command line; None: the process's own.
 
-    Returns: the exit code.
+    Returns: the exit code; 1 where ROS does not take the command line.
     """
     stop = _Stop()
 
@@ -54,7 +57,12 @@ def run(make_node: Callable[[Callable[[], None]], Any], args: list[str] | None =
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
 
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:
+        reason = re.sub(r"\s*, at \S+:\d+", "", str(error))  # places in the C code of rcl
+        print(f"ROS does not take the arguments: {reason}. Correct them and start again", file=sys.stderr)
+        return 1
     node = make_node(stop.event.set)
     executor = SingleThreadedExecutor()
     executor.add_node(node)

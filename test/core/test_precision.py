@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from scene import red_box
 
-from sam2_core import MODELS, Prompt, Tracker, load_model
+from sam2_core import MODELS, Prompt, Tracker, load_model, loading
 from sam2_core.discovery import mask_iou
 from sam2_core.loading import computes_in_bfloat16, make_ready
 from sam2_core.model import SAM2
@@ -35,6 +35,15 @@ def test_an_unknown_precision_is_refused() -> None:
         load_model("sam2.1_hiera_large", "/nowhere/weights.pt", precision="int8")
     with pytest.raises(ValueError, match="precision 'half' is unknown"):
         make_ready(SAM2(TINY), "cpu", "half")
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_bfloat16_on_a_processor_that_has_it_not_is_warned_of(
+    knows: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(loading, "computes_in_bfloat16", lambda: knows)
+    make_ready(SAM2(TINY), "cpu", "bfloat16")
+    assert ("give auto or float32" in caplog.text) != knows
 
 
 def test_bfloat16_gives_the_masks_of_float32(frame: Frame) -> None:

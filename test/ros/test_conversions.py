@@ -7,12 +7,15 @@ import pytest
 
 pytest.importorskip("sam2_ros.interfaces", exc_type=ImportError)
 
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from sam2_core import PromptError, Track
 from sam2_ros.conversions import (
+    ImageError,
+    compressed_message,
     detections_message,
     prompt_from_request,
     region_of_interest,
@@ -47,6 +50,19 @@ def mask_image(mask: np.ndarray, padding: int = 0) -> Image:
 @pytest.mark.parametrize("nanoseconds", [0, 1, 999_999_999, 1_000_000_000, 1_764_000_000_123_456_789])
 def test_time_goes_there_and_back(nanoseconds: int) -> None:
     assert to_nanoseconds(to_time(nanoseconds)) == nanoseconds
+
+
+def test_a_stamp_that_is_no_time_is_refused() -> None:
+    stamp = Time(sec=200, nanosec=1_500_000_000)
+    with pytest.raises(ValueError, match="nanosec is 1500000000: give less than 1000000000"):
+        to_nanoseconds(stamp)
+    with pytest.raises(PromptError, match="nanosec is 1500000000"):
+        prompt_from_request(Prompt.Request(header=Header(stamp=stamp), box=[0.0, 0.0, 9.0, 9.0]))
+
+
+def test_an_image_too_large_for_jpeg_is_named() -> None:
+    with pytest.raises(ImageError, match="70000 x 1 pixels is too large for JPEG"):
+        compressed_message(np.zeros((1, 70_000, 3), np.uint8), Header())
 
 
 def test_detections_are_the_visible_objects() -> None:

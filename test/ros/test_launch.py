@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -186,8 +187,44 @@ def test_the_first_camera_is_the_one_that_the_node_reads_from_the_file(
     assert cameras_of(description, namespace=namespace, params_file=str(path)) == expected
 
 
-def test_a_list_without_cameras_is_left_to_the_node_to_refuse(description: types.ModuleType) -> None:
-    assert cameras_of(description, cameras="[]") == "camera"
+def test_a_parameter_file_may_lie_at_home(
+    description: types.ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.yaml").write_text("sam2: {ros__parameters: {cameras: [front]}}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    [node] = [o for kind, _, o in actions_for(description, params_file="~/mine.yaml") if "Node" in kind]
+    assert node["parameters"][0] == str(tmp_path / "mine.yaml")
+    assert cameras_of(description, params_file="~/mine.yaml") == "front"
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"autostart": "ture"}, "argument autostart is 'ture': give true or false"),
+        ({"rviz": "maybe"}, "argument rviz is 'maybe': give true or false"),
+        ({"use_sim_time": "si"}, "argument use_sim_time is 'si': give true or false"),
+        ({"video": "0", "video_loop": "2"}, "argument video_loop is '2': give true or false"),
+        ({"video": "0", "video_rate": "fast"}, "argument video_rate is 'fast': give a number"),
+        ({"cameras": "[]"}, "argument cameras is '[]': give at least one"),
+        ({"cameras": "[front"}, "argument cameras is '[front', which is no YAML"),
+        ({"video": "0", "image_transport": "compressed"}, "leave out image_transport compressed, or video"),
+        ({"params_file": "/nowhere/a.yaml"}, "params_file /nowhere/a.yaml can't be read: No such file"),
+        ({"params_file": "/"}, "params_file / can't be read: Is a directory"),
+    ],
+)
+def test_an_argument_that_cannot_be_followed_is_named_with_the_way_out(
+    description: types.ModuleType, given: dict, complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(complaint)):
+        actions_for(description, **given)
+
+
+def test_a_parameter_file_that_is_no_yaml_is_named(description: types.ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "parameters.yaml"
+    for content in (b"sam2: [", b"\xff\xfe"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=f"params_file {re.escape(str(path))} can't be read: "):
+            actions_for(description, params_file=str(path))
 
 
 @pytest.mark.parametrize(("given", "expected"), [("", {}), ("true", {"use_sim_time": True})])

@@ -266,10 +266,28 @@ def test_diagnostics_tell_how_each_camera_is_doing(start: Start, client: Client,
     assert float(values["latency p50 (ms)"]) <= float(values["latency p95 (ms)"])
     assert float(values["model p50 (ms)"]) > 0
     assert values["dropped"] == "0"
+    assert (values["topic"], values["publishers"]) == ("/front/image_raw", "1")
+    assert values["reliability"] in ("best effort", "reliable")
+    assert values["threads"] == "2"
     assert newest["sam2: rear"]["objects"] == "0"
     assert [s.message for s in reports[-1].status if s.name == "sam2: rear"] == [
-        "active, but no images arrive"
+        "active, but no images arrive: nobody publishes /rear/image_raw"
     ]
+
+
+def test_diagnostics_tell_why_the_node_could_not_be_configured(start: Start, client: Client) -> None:
+    start(checkpoint="/nowhere/weights.pt")
+    reports = client.collect(DiagnosticArray, "/diagnostics")
+    assert not client.change_state("configure")
+
+    def failed() -> bool:
+        [status] = reports[-1].status if reports else [None]
+        return bool(status and status.level == b"\x02" and "/nowhere/weights.pt" in status.message)
+
+    client.wait_until(failed, "the error")
+    assert client.set_parameter("checkpoint", "").successful
+    assert client.change_state("configure")
+    client.wait_until(lambda: reports[-1].status[0].message == "inactive", "no error")
 
 
 def test_diagnostics_warn_where_no_image_can_be_used(start: Start, client: Client) -> None:
@@ -280,7 +298,8 @@ def test_diagnostics_warn_where_no_image_can_be_used(start: Start, client: Clien
 
     def warned() -> bool:
         images.publish(Image(encoding="16UC1", width=2, height=2, step=4, data=bytes(8)))
-        return any("no image can be used" in status.message for r in reports for status in r.status)
+        told = [status.message for report in reports for status in report.status]
+        return "active, but no image can be used: encoding '16UC1' is not supported" in " ".join(told)
 
     client.wait_until(warned, "a warning")
 

@@ -113,6 +113,7 @@ BAD = [
     ("cameras", ["a", "a"], "cameras names one twice: a, a"),
     ("cameras", ["/front"], "'/front', which is no relative topic name"),
     ("cameras", ["1st"], "'1st'"),
+    ("cameras", ["c" * 240], "a name of 240 letters: give at most 100"),
     ("cameras", ["caméra"], "'caméra'"),
     ("cameras", [""], "''"),
     ("cameras", ["a//b"], "'a//b'"),

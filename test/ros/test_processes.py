@@ -130,6 +130,26 @@ def test_a_process_that_is_still_starting_ends_cleanly(
     end(process, signal.SIGINT)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--params-file", "/nowhere/a.yaml"], "/nowhere/a.yaml"),
+        (["--log-level", "verbose"], "verbose"),
+        (["-p", "model=x"], "model=x"),
+    ],
+)
+def test_arguments_that_ros_does_not_take_are_named(arguments: list[str], named: str) -> None:
+    command = [sys.executable, "-m", "sam2_ros.tracker_node", "--ros-args", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    *_, line = result.stderr.splitlines()
+    assert line.startswith("ROS does not take the arguments: ")
+    assert named in line
+    assert line.endswith(". Correct them and start again")
+    assert "/project/" not in line
+
+
 def test_a_process_ends_though_a_callback_does_not_return(ros: None) -> None:
     """As when a signal comes while the model is downloaded."""
     program = """
