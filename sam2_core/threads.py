@@ -35,7 +35,7 @@ HOPELESS = 2.0
 CHANGED = 1.5
 """When turns have become longer by this factor, what was no better before is tried again at once."""
 
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+FIRST_PAUSE, LONGEST_PAUSE = 4.0, 30.0
 """Seconds until what was no better is tried again: doubled every time, up to the longest."""
 
 

@@ -20,19 +20,24 @@ PERIOD_SECONDS = 1.0
 WINDOW = 256
 """Over how many of the last published images the latency percentiles are taken."""
 
+LOST_PART = 0.1
+"""From this part of the images on, it is warned of those that are lost before they arrive."""
+
 
 class Source(NamedTuple):
-    """Where a camera's images come from.
+    """Where a camera's images come from, and how well they come through.
 
     Attributes:
         topic: its full name.
         publishers: how many there are.
         reliability: with which it is subscribed to.
+        lost: images that were published, but have not arrived.
     """
 
     topic: str
     publishers: int
     reliability: str
+    lost: int
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class Report:
     Attributes:
         rate_in, rate_out: images received and published, per second; one that is published again, because
             its objects have changed, counts once.
+        rate_lost: images that were published, but have not arrived, per second.
         latency_p50, latency_p95: from an image's stamp to its publication, milliseconds of the node's clock,
             over the last `WINDOW` images; None before the first.
         model_p50: what the model took of it.
@@ -54,6 +60,7 @@ class Report:
 
     rate_in: float
     rate_out: float
+    rate_lost: float
     latency_p50: float | None
     latency_p95: float | None
     model_p50: float | None
@@ -73,7 +80,7 @@ class Meter:
         self._model: deque[float] = deque(maxlen=WINDOW)
         self._received = self._published = self._refused = 0
         self._fault = ""
-        self._reported = (0, 0, 0, time.monotonic())
+        self._reported = (0, 0, 0, 0, time.monotonic())
 
     def received(self) -> None:
         with self._lock:
@@ -93,9 +100,10 @@ class Meter:
     def report(self, statistics: LiveStatistics, source: Source | None) -> Report:
         """The rates since the last report, the latencies of late."""
         now = time.monotonic()
+        lost_so_far = source.lost if source is not None else 0
         with self._lock:
-            received, published, refused, then = self._reported
-            self._reported = (self._received, self._published, self._refused, now)
+            received, published, refused, lost, then = self._reported
+            self._reported = (self._received, self._published, self._refused, lost_so_far, now)
             latencies, model = list(self._latencies), list(self._model)
             received, published = self._received - received, self._published - published
             useless = 0 < received == self._refused - refused
@@ -103,7 +111,8 @@ class Meter:
         seconds = max(now - then, 1e-3)
         p50, p95 = np.percentile(latencies, (50, 95)) if latencies else (None, None)
         model_p50 = float(np.median(model)) if model else None
-        rates = received / seconds, published / seconds
+        lost = max(0, lost_so_far - lost)  # it begins anew with every activation
+        rates = received / seconds, published / seconds, lost / seconds
         return Report(*rates, p50, p95, model_p50, statistics, refused, fault, useless, source)
 
 
@@ -158,6 +167,12 @@ class Diagnostics:
 
 
 def _summary(state: str, report: Report) -> tuple[bytes, str]:
+    published = report.rate_in + report.rate_lost
+    if state == "active" and report.rate_lost > LOST_PART * published:
+        return DiagnosticStatus.WARN, (
+            f"active, but of {published:.0f} images per second {report.rate_lost:.0f} are lost on their way: "
+            "let the camera publish reliably, or take compressed images"
+        )
     if state == "active" and report.rate_in == 0:
         source = report.source
         why = f": nobody publishes {source.topic}" if source is not None and not source.publishers else ""
@@ -174,13 +189,14 @@ def _values(report: Report) -> dict[str, str]:
         "latency p95 (ms)": report.latency_p95,
         "model p50 (ms)": report.model_p50,
     }
-    source = report.source or Source("", 0, "")
+    source = report.source or Source("", 0, "", 0)
     return {
         "topic": source.topic,
         "publishers": str(source.publishers),
         "reliability": source.reliability,
         "rate in (Hz)": f"{report.rate_in:.2f}",
         "rate out (Hz)": f"{report.rate_out:.2f}",
+        "rate of lost (Hz)": f"{report.rate_lost:.2f}",
         **{key: "" if value is None else f"{value:.1f}" for key, value in times.items()},
         "received": str(statistics.received),
         "processed": str(statistics.processed),

@@ -15,6 +15,11 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from sam2_ros.diagnostics import Source
 
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
 LOOK_SECONDS = 1.0
 """How often it is looked who publishes."""
 
@@ -46,6 +51,7 @@ class ImageSubscription:
         self._number = 0
         self._former: Any = None  # what was subscribed before, until the present one has got a message
         self._newest: Any = None  # the newest message of the former one
+        self._lost = 0
         self._present = self._subscribe()
         self._timer: Any = None
         if self._is_adaptive:
@@ -62,9 +68,10 @@ class ImageSubscription:
         self._present = self._former = self._newest = None
 
     def source(self) -> Source:
-        """Who publishes the images."""
+        """Who publishes the images, and how well they come through."""
         reliability = self._reliability.name.lower().replace("_", " ")
-        return Source(self._present.topic_name, self._node.count_publishers(self._topic), reliability)
+        publishers = self._node.count_publishers(self._topic)
+        return Source(self._present.topic_name, publishers, reliability, self._lost)
 
     def _subscribe(self) -> Any:
         self._number += 1
@@ -75,6 +82,7 @@ class ImageSubscription:
             self._topic,
             partial(self._receive, self._number),
             profile,
+            event_callbacks=SubscriptionEventCallbacks(message_lost=partial(self._count_lost, self._number)),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(callback=self._settle),
         )
 
@@ -104,6 +112,10 @@ class ImageSubscription:
             self._node.destroy_subscription(self._present)
             self._present, self._former, self._newest = self._former, None, None
             self._reliability = offered
+
+    def _count_lost(self, number: int, event: Any) -> None:
+        if number == self._number:
+            self._lost += event.total_count_change
 
     def _receive(self, number: int, message: Any) -> None:
         if self._former is None:

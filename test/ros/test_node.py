@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +15,7 @@ pytest.importorskip("sam2_ros.interfaces", exc_type=ImportError)
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Point
 from rclpy.qos import QoSReliabilityPolicy
+from rclpy.utilities import get_rmw_implementation_identifier
 from ros_graph import SECOND, Client, nanoseconds, pixels
 from ros_stream import BLUE, RED, Stream, bring_up
 from sensor_msgs.msg import CompressedImage, Image
@@ -273,6 +276,41 @@ def test_diagnostics_tell_how_each_camera_is_doing(start: Start, client: Client,
     assert [s.message for s in reports[-1].status if s.name == "sam2: rear"] == [
         "active, but no images arrive: nobody publishes /rear/image_raw"
     ]
+
+
+FLOOD = """
+import array, rclpy
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image
+rclpy.init()
+node = rclpy.create_node("flood")
+images = node.create_publisher(Image, "/camera/image_raw", qos_profile_sensor_data)
+image = Image(encoding="rgb8", height=1000, width=1000, step=3000, data=array.array("B", bytes(3_000_000)))
+while True:
+    images.publish(image)
+"""
+
+
+@pytest.mark.skipif(
+    get_rmw_implementation_identifier() != "rmw_fastrtps_cpp", reason="other DDS may lose nothing"
+)
+def test_diagnostics_warn_of_images_that_are_lost_on_their_way(start: Start, client: Client) -> None:
+    start()
+    bring_up(client)
+    reports = client.collect(DiagnosticArray, "/diagnostics")
+    flood = subprocess.Popen([sys.executable, "-c", FLOOD])
+
+    def warnings() -> list[Any]:
+        return [s for report in reports for s in report.status if "are lost on their way" in s.message]
+
+    try:
+        [warning, *_] = client.wait_until(warnings, "a warning")
+    finally:
+        flood.kill()
+        flood.wait()
+    values = {value.key: value.value for value in warning.values}
+    assert values["reliability"] == "best effort"
+    assert float(values["rate of lost (Hz)"]) > 0
 
 
 def test_diagnostics_tell_why_the_node_could_not_be_configured(start: Start, client: Client) -> None:
