@@ -20,6 +20,9 @@ try:
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
+ADAPTIVE = getattr(ReliabilityPolicy, "BEST_AVAILABLE", ReliabilityPolicy.SYSTEM_DEFAULT)
+"""The reliability that is that of the publishers; Humble has no name of its own for it."""
+
 LOOK_SECONDS = 1.0
 """How often it is looked who publishes."""
 
@@ -47,7 +50,7 @@ class ImageSubscription:
         self._kind = kind
         self._topic = topic
         self._callback = callback
-        self._reliability = ReliabilityPolicy.BEST_AVAILABLE
+        self._reliability = ADAPTIVE
         self._number = 0
         self._former: Any = None  # what was subscribed before, until the present one has got a message
         self._newest: Any = None  # the newest message of the former one
@@ -70,13 +73,13 @@ class ImageSubscription:
     def source(self) -> Source:
         """Who publishes the images, and how well they come through."""
         reliability = self._reliability.name.lower().replace("_", " ")
-        publishers = self._node.count_publishers(self._topic)
-        return Source(self._present.topic_name, publishers, reliability, self._lost)
+        topic = self._present.topic_name
+        return Source(topic, self._node.count_publishers(topic), reliability, self._lost)
 
     def _subscribe(self) -> Any:
         self._number += 1
         profile = copy(qos_profile_sensor_data)  # a copy: overrides are written into it
-        profile.reliability = ReliabilityPolicy.BEST_AVAILABLE
+        profile.reliability = ADAPTIVE
         return self._node.create_subscription(
             self._kind,
             self._topic,
@@ -89,7 +92,7 @@ class ImageSubscription:
     def _settle(self, profile: QoSProfile) -> SetParametersResult:
         """Decides on the reliability, where no override has."""
         self._reliability = profile.reliability
-        self._is_adaptive = profile.reliability == ReliabilityPolicy.BEST_AVAILABLE
+        self._is_adaptive = profile.reliability == ADAPTIVE
         if self._is_adaptive:
             # rclpy's own choice is made once, and reliable where nobody publishes yet
             profile.reliability = self._reliability = self._offered()
