@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -126,7 +127,8 @@ class History:
         if not moments:
             raise PromptError("no image has arrived yet: prompt again once the camera publishes")
         regular = [moment for moment in moments if moment is not stray]
-        oldest, newest = _range(regular)
+        stamps = [moment.stamp for moment in regular]
+        oldest, newest = min(stamps), max(stamps)
         is_among = oldest <= stamp <= newest
         if stray is not None and not is_among and 0 <= stamp - stray.stamp <= AHEAD_NANOSECONDS:
             return stray
@@ -146,14 +148,16 @@ class History:
                 f"{oldest / 1e9:.9f} s to {newest / 1e9:.9f} s; prompt on an image in between, "
                 f"give stamp 0 for the newest image, or {more}"
             )
-        return _at_or_before(regular, stamp)
+        # of images with one stamp, the last to arrive
+        return max((m for m in reversed(regular) if m.stamp <= stamp), key=lambda m: m.stamp)
 
     def arrived(self, stamp: int) -> Moment | None:
         """The newest image at or before a stamp, if it is kept and one of that stamp or after it is here."""
-        with self._lock:
-            regular = [moment for moment in self._moments if moment is not self._stray]
-        oldest, newest = _range(regular) if regular else (0, -1)
-        return _at_or_before(regular, stamp) if oldest <= stamp <= newest else None
+        with suppress(PromptError):
+            moment = self.at(stamp)
+            if moment.stamp == stamp or any(later.stamp > stamp for later in self.moments()):
+                return moment
+        return None
 
     def moments(self) -> list[Moment]:
         """All images held, the first to arrive first."""
@@ -199,10 +203,10 @@ class History:
         stray, self._stray = self._stray, None
         if stray is None or stray not in self._moments:
             return
-        others = [moment for moment in self._moments if moment is not stray]
-        if others and abs(stamp - stray.stamp) >= min(abs(stamp - moment.stamp) for moment in others):
-            others = [stray]
-        for moment in others:
+        gone = [moment for moment in self._moments if moment is not stray]
+        if gone and abs(stamp - stray.stamp) >= min(abs(stamp - moment.stamp) for moment in gone):
+            gone = [stray]
+        for moment in gone:
             self._drop(self._moments.index(moment))
 
     def _keep_within_bounds(self) -> None:
@@ -213,22 +217,13 @@ class History:
                 break
             self._is_full = not is_old
             self._drop(0)
+        if len(self._moments) == 1:
+            self._stray = None  # there are no others
 
     def _drop(self, place: int) -> None:
         del self._moments[place]
         self._total -= self._bytes[place]
         del self._bytes[place]
-
-
-def _range(moments: list[Moment]) -> tuple[int, int]:
-    """The oldest and the newest stamp."""
-    stamps = [moment.stamp for moment in moments]
-    return min(stamps), max(stamps)
-
-
-def _at_or_before(moments: list[Moment], stamp: int) -> Moment:
-    """The newest image at or before a stamp; of images with one stamp, the last to arrive."""
-    return max((m for m in reversed(moments) if m.stamp <= stamp), key=lambda m: m.stamp)
 
 
 def held_bytes(moments: Iterable[Moment], states: Iterable[ObjectState]) -> int:

@@ -26,7 +26,7 @@ WAITED, IDLE = 0.1, 0.2
 nothing to do.
 """
 
-GAIN = 0.95
+GAIN = 0.9
 """What is tried stays where turns take at most this part of the time."""
 
 HOPELESS = 2.0
@@ -43,7 +43,7 @@ class CoreUse(NamedTuple):
     """What became of the cores while this process was at work; 1.0 is one core all the time.
 
     Attributes:
-        waited: on how many more cores its threads would have run had others not been there.
+        waited: how many of its threads stood ready to run and had no core, or one that the hypervisor took.
         idle: how many cores had nothing to do.
     """
 
@@ -191,6 +191,7 @@ class ThreadChooser:
         self._choice = ThreadChoice(most)
         self._prepared: set[int] = set()
         self._turns: list[float] = []
+        self._worked = 0.0  # seconds, since the meter was last read
         self._meter: CoreMeter | None = None
         with suppress(OSError, AttributeError):  # only Linux tells
             self._meter = CoreMeter()
@@ -211,11 +212,14 @@ class ThreadChooser:
             self._note(time.perf_counter() - begin, self._meter)
 
     def _note(self, seconds: float, meter: CoreMeter) -> None:
+        self._worked += seconds
         if self.count not in self._prepared:  # oneDNN makes its products ready for so many threads
             self._prepared.add(self.count)
             return
         self._turns.append(seconds)
         total = sum(self._turns)
         if total >= WINDOW_SECONDS or self._choice.is_hopeless(seconds):
-            self._choice.judge(total / len(self._turns), meter.measure(total), time.perf_counter())
+            use = meter.measure(self._worked)
+            self._choice.judge(total / len(self._turns), use, time.perf_counter())
             self._turns.clear()
+            self._worked = 0.0

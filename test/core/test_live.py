@@ -296,6 +296,15 @@ def test_the_history_is_bounded_in_time_and_in_bytes() -> None:
         history.at(90 * PERIOD)
 
 
+def test_a_history_too_small_for_two_images_holds_the_newest_whatever_its_stamp() -> None:
+    history = History(seconds=1.0, max_bytes=100)
+    for stamp in (50 * PERIOD, 0, 1000 * PERIOD, 1001 * PERIOD):
+        newest = Moment(stamp, image=np.zeros((10, 10, 3), np.uint8))
+        history.add(newest)
+        assert history.moments() == [newest]
+        assert history.at(stamp) is history.arrived(stamp) is newest
+
+
 def test_what_is_forgotten_of_an_object_is_forgotten_by_images_that_prompts_wait_for(
     stream: Stream,
 ) -> None:
