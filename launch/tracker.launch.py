@@ -1,6 +1,7 @@
 """Brings the node sam2 up, configured and active; on request with a camera stand-in and RViz.
 
     ros2 launch sam2_ros tracker.launch.py cameras:=[front,rear] model:=sam2.1_hiera_tiny
+    ros2 launch sam2_ros tracker.launch.py cameras:=[front] image_topics:=[/zed/left/image_rect_color]
     ros2 launch sam2_ros tracker.launch.py video:=street.mp4 rviz:=true
 
 Every parameter of the node is an argument. One that is not given keeps its value from params_file.
@@ -28,6 +29,11 @@ OWN_ARGUMENTS = {
     "params_file": (
         str(SHARE / "config" / "tracker.yaml"),
         "File with the parameters that are not given as arguments.",
+    ),
+    "image_topics": (
+        "[]",
+        "Topics of the images, one for each camera C, where they are not C/image_raw; compressed ones come "
+        "as TOPIC/compressed.",
     ),
     "autostart": ("true", "Configure and activate the node. Otherwise this is left to a lifecycle manager."),
     "use_sim_time": ("", "Take the time from /clock, true or false. Not given: as params_file says."),
@@ -63,12 +69,14 @@ def launch_nodes(context):
     in_file = parameters_in(params_file, absolute(given["namespace"], "sam2"))
     parameters = tracker_parameters(given)
     common = {"use_sim_time": is_true(given, "use_sim_time")} if given["use_sim_time"] else {}
+    cameras = camera_names(parameters, in_file)
     tracker = LifecycleNode(
         package="sam2_ros",
         executable="tracker_node",
         name="sam2",
         namespace=given["namespace"],
         parameters=[str(params_file), parameters, common],
+        remappings=remappings(given, cameras),
         ros_arguments=["--log-level", given["log_level"]],
         output="screen",
     )
@@ -77,13 +85,16 @@ def launch_nodes(context):
     if is_true(given, "autostart"):
         configure = change_state(tracker, Transition.TRANSITION_CONFIGURE)
         actions = [*transitions(tracker, given["namespace"]), tracker, configure]
-    camera = first_camera(parameters, in_file)
     if given["video"]:
         if (given["image_transport"] or in_file.get("image_transport")) == "compressed":
             raise ValueError("video comes as raw images: leave out image_transport compressed, or video")
-        actions.append(video_publisher(given, camera, common))
+        if as_list(given, "image_topics"):
+            raise ValueError(
+                "video comes as C/image_raw of the first camera C: leave out image_topics, or video"
+            )
+        actions.append(video_publisher(given, cameras[0], common))
     if is_true(given, "rviz"):
-        actions.append(rviz(given["namespace"], camera, common))
+        actions.append(rviz(given["namespace"], cameras[0], common))
     return actions
 
 
@@ -95,22 +106,15 @@ def tracker_parameters(given):
         if text == "":
             continue
         if isinstance(item.default, str):
-            parameters[item.name] = ParameterValue(
-                text, value_type=str
-            )  # else 0 or true would not stay a text
-            continue
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise ValueError(
-                f"argument {item.name} is {text!r}, which is no YAML: mind the brackets"
-            ) from None
-        if isinstance(item.default, tuple):
-            value = [str(entry) for entry in (value if isinstance(value, list) else [value])]
+            value = ParameterValue(text, value_type=str)  # else 0 or true would not stay a text
+        elif isinstance(item.default, tuple):
+            value = as_list(given, item.name)
             if not value:  # which launch_ros can't pass on
                 raise ValueError(f"argument {item.name} is {text!r}: give at least one, for example [front]")
-        elif isinstance(item.default, float) and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
+        else:
+            value = as_yaml(given, item.name)
+            if isinstance(item.default, float) and isinstance(value, int) and not isinstance(value, bool):
+                value = float(value)
         parameters[item.name] = value  # of a wrong type, the node says what it expects
     return parameters
 
@@ -175,15 +179,33 @@ def parameters_in(path, name):
     return values
 
 
-def first_camera(parameters, in_file):
-    """The first camera's name: from the arguments, else from the parameter file, else the default one.
+def camera_names(parameters, in_file):
+    """The cameras: from the arguments, else from the parameter file, else the default.
 
     What is no list of names is for the node to complain of.
     """
     for cameras in (parameters.get("cameras"), in_file.get("cameras")):
-        if isinstance(cameras, list) and cameras and isinstance(cameras[0], str):
-            return cameras[0]
-    return next(item.default[0] for item in specifications(TrackerSettings) if item.name == "cameras")
+        if isinstance(cameras, list) and cameras and all(isinstance(name, str) for name in cameras):
+            return cameras
+    return next(list(item.default) for item in specifications(TrackerSettings) if item.name == "cameras")
+
+
+def remappings(given, cameras):
+    """From the topics that the node would subscribe to, to those that were named."""
+    topics = as_list(given, "image_topics")
+    if not topics:
+        return []
+    if len(topics) != len(cameras):
+        raise ValueError(
+            f"argument image_topics is {given['image_topics']!r} for the cameras {', '.join(cameras)}: "
+            "give one topic for each, in their order"
+        )
+    pairs = zip(cameras, topics, strict=True)
+    return [
+        (f"{camera}/image_raw{suffix}", f"{topic}{suffix}")
+        for camera, topic in pairs
+        for suffix in ("", "/compressed")
+    ]
 
 
 def means(pattern, name):
@@ -231,6 +253,19 @@ def rviz(namespace, camera, common):
         remappings=[(f"/camera/sam2/{name}", topic) for name, topic in topics.items()],
         output="screen",
     )
+
+
+def as_yaml(given, name):
+    try:
+        return yaml.safe_load(given[name])
+    except yaml.YAMLError:
+        raise ValueError(f"argument {name} is {given[name]!r}, which is no YAML: mind the brackets") from None
+
+
+def as_list(given, name):
+    """A list of texts; one alone needs no brackets."""
+    value = as_yaml(given, name)
+    return [str(entry) for entry in (value if isinstance(value, list) else [value])]
 
 
 def is_true(given, name):

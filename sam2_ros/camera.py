@@ -161,11 +161,12 @@ class Camera:
     def report(self) -> Report:
         """How the camera is doing, for the diagnostics."""
         live, tracker = self._live, self._tracker
+        known = {object_id: state.label for object_id, state in tracker.snapshot().items()}
         if live is not None and self._subscription is not None:
-            return self._meter.report(live.statistics(), self._subscription.source())
+            return self._meter.report(live.statistics(), self._subscription.source(), known)
         # Inactive: the objects are still there.
         held = tracker.memory_bytes
-        return self._meter.report(LiveStatistics(0, 0, 0, len(tracker.object_ids), held, held), None)
+        return self._meter.report(LiveStatistics(0, 0, 0, len(known), held, held), None, known)
 
     def _on_image(self, message: Image) -> None:
         self._take(message, conversions.decode_image)

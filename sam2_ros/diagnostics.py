@@ -56,6 +56,7 @@ class Report:
         fault: what was wrong with the last of them; empty before the first.
         useless: images arrived since the last report, and not one of them could be used.
         source: who publishes the images; None while the camera is inactive.
+        known: the names of the known objects, by their ids, visible or not.
     """
 
     rate_in: float
@@ -69,6 +70,7 @@ class Report:
     fault: str
     useless: bool
     source: Source | None
+    known: Mapping[int, str]
 
 
 class Meter:
@@ -97,7 +99,7 @@ class Meter:
             self._latencies.append(latency_ms)
             self._model.append(model_ms)
 
-    def report(self, statistics: LiveStatistics, source: Source | None) -> Report:
+    def report(self, statistics: LiveStatistics, source: Source | None, known: Mapping[int, str]) -> Report:
         """The rates since the last report, the latencies of late."""
         now = time.monotonic()
         lost_so_far = source.lost if source is not None else 0
@@ -113,7 +115,7 @@ class Meter:
         model_p50 = float(np.median(model)) if model else None
         lost = max(0, lost_so_far - lost)  # it begins anew with every activation
         rates = received / seconds, published / seconds, lost / seconds
-        return Report(*rates, p50, p95, model_p50, statistics, refused, fault, useless, source)
+        return Report(*rates, p50, p95, model_p50, statistics, refused, fault, useless, source, known)
 
 
 class Diagnostics:
@@ -204,6 +206,7 @@ def _values(report: Report) -> dict[str, str]:
         "refused": str(report.refused),
         "last refused for": report.fault,
         "objects": str(statistics.objects),
+        "known objects": ", ".join(f"{number} {name}".strip() for number, name in report.known.items()),
         "memory (bytes)": str(statistics.memory_bytes),
         "memory of objects (bytes)": str(statistics.object_bytes),
     }

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
 
 from sam2_core import CheckpointError, MemoryConfig, Tracker, load_model
 from sam2_core.compiling import compile_model
@@ -75,6 +76,7 @@ class TrackerNode(LifecycleNode):
     def __init__(self, **arguments: Any) -> None:
         super().__init__("sam2", **arguments)
         self._declared = Parameters(self, TrackerSettings)
+        self.add_post_set_parameters_callback(self._on_set)
         self._num_threads = self._default_threads = torch.get_num_threads()
         self._chooser: ThreadChooser | None = None
         self._cameras: dict[str, Camera] = {}
@@ -89,6 +91,13 @@ class TrackerNode(LifecycleNode):
     def destroy_node(self) -> None:
         logging.getLogger("sam2_core").removeHandler(self._log_handler)
         super().destroy_node()
+
+    def _on_set(self, parameters: list[Parameter]) -> None:
+        names = [item.name for item in parameters if item.name in TrackerSettings.__dataclass_fields__]
+        if names and self._model is not None:
+            self.get_logger().info(
+                f"{', '.join(names)}: in force once the node is cleaned up and configured again"
+            )
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         try:

@@ -94,7 +94,7 @@ def actions_for(description: types.ModuleType, **given: str) -> list[tuple[str, 
 
 def test_every_parameter_is_an_argument_with_a_description(description: types.ModuleType) -> None:
     declared = arguments(description)
-    others = {"namespace", "params_file", "autostart", "use_sim_time", "log_level"}
+    others = {"namespace", "params_file", "image_topics", "autostart", "use_sim_time", "log_level"}
     stand_in = {"video", "video_rate", "video_loop", "rviz"}
     assert declared.keys() == PARAMETERS | others | stand_in
     assert all(options["description"].endswith(".") for options in declared.values())
@@ -187,6 +187,21 @@ def test_the_first_camera_is_the_one_that_the_node_reads_from_the_file(
     assert cameras_of(description, namespace=namespace, params_file=str(path)) == expected
 
 
+def test_images_may_come_under_other_names(description: types.ModuleType) -> None:
+    given = {"cameras": "[front, rear]", "image_topics": "[/zed/left/image_rect_color, cam1/image]"}
+    [node] = [options for kind, _, options in actions_for(description, **given) if "Node" in kind]
+    assert dict(node["remappings"]) == {
+        "front/image_raw": "/zed/left/image_rect_color",
+        "front/image_raw/compressed": "/zed/left/image_rect_color/compressed",
+        "rear/image_raw": "cam1/image",
+        "rear/image_raw/compressed": "cam1/image/compressed",
+    }
+    [node] = [o for kind, _, o in actions_for(description, image_topics="/image_raw") if "Node" in kind]
+    assert node["remappings"][0] == ("camera/image_raw", "/image_raw")
+    [node] = [options for kind, _, options in actions_for(description) if "Node" in kind]
+    assert node["remappings"] == []
+
+
 def test_a_parameter_file_may_lie_at_home(
     description: types.ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,6 +223,11 @@ def test_a_parameter_file_may_lie_at_home(
         ({"cameras": "[]"}, "argument cameras is '[]': give at least one"),
         ({"cameras": "[front"}, "argument cameras is '[front', which is no YAML"),
         ({"video": "0", "image_transport": "compressed"}, "leave out image_transport compressed, or video"),
+        (
+            {"image_topics": "[/a, /b]"},
+            "argument image_topics is '[/a, /b]' for the cameras camera: give one",
+        ),
+        ({"video": "0", "image_topics": "[/a]"}, "leave out image_topics, or video"),
         ({"params_file": "/nowhere/a.yaml"}, "params_file /nowhere/a.yaml can't be read: No such file"),
         ({"params_file": "/"}, "params_file / can't be read: Is a directory"),
     ],

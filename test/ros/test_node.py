@@ -14,6 +14,7 @@ pytest.importorskip("sam2_ros.interfaces", exc_type=ImportError)
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Point
+from rcl_interfaces.msg import Log
 from rclpy.qos import QoSReliabilityPolicy
 from rclpy.utilities import get_rmw_implementation_identifier
 from ros_graph import SECOND, Client, nanoseconds, pixels
@@ -253,7 +254,7 @@ def test_diagnostics_tell_how_each_camera_is_doing(start: Start, client: Client,
     bring_up(client)
     stream = Stream(client, frame, "/front")
     stream.step()
-    stream.prompt(**RED)
+    stream.prompt(**RED, label="cup")
     stream.step()
 
     def front() -> dict[str, str] | None:
@@ -272,6 +273,7 @@ def test_diagnostics_tell_how_each_camera_is_doing(start: Start, client: Client,
     assert (values["topic"], values["publishers"]) == ("/front/image_raw", "1")
     assert values["reliability"] in ("best effort", "reliable")
     assert values["threads"] == "2"
+    assert values["known objects"] == "1 cup"
     assert newest["sam2: rear"]["objects"] == "0"
     assert [s.message for s in reports[-1].status if s.name == "sam2: rear"] == [
         "active, but no images arrive: nobody publishes /rear/image_raw"
@@ -358,6 +360,16 @@ def test_diagnostics_of_an_inactive_node_know_its_objects(start: Start, client: 
     values = client.wait_until(inactive, "diagnostics of an inactive node")
     assert values["objects"] == "1"
     assert int(values["memory (bytes)"]) > 0
+
+
+def test_a_parameter_set_too_late_is_told_of(start: Start, client: Client) -> None:
+    start()
+    log = client.collect(Log, "/rosout")
+    assert client.set_parameter("max_objects", 3).successful
+    bring_up(client)
+    assert client.set_parameter("max_objects", 4).successful
+    client.wait_until(lambda: [e for e in log if "configured again" in e.msg], "the hint")
+    assert [e.msg.split(":")[0] for e in log if "configured again" in e.msg] == ["max_objects"]
 
 
 def test_the_quality_of_service_can_be_overridden(start: Start, client: Client) -> None:
