@@ -12,11 +12,12 @@ from sam2_ros.process import run
 
 def main(args: list[str] | None = None) -> int:
     """Runs the node `sam2` until SIGINT or SIGTERM."""
-    # PyTorch's threads spin some microseconds before they sleep while they wait for one another. Sleeping at
-    # once costs a quarter of the frame rate; spinning for milliseconds, OpenMP's default, takes cores from
-    # other programs for nothing (docs/performance.md). OpenMP reads this when it is loaded.
+    # How long PyTorch's threads spin before they sleep while they wait for one another: some tens of
+    # microseconds. Sleeping at once costs a quarter of the frame rate; spinning for milliseconds, OpenMP's
+    # default, takes cores from other programs for nothing. Where others want the cores there are fewer threads
+    # (sam2_core/threads.py, docs/performance.md). OpenMP reads this when it is loaded.
     if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "30000")
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     return run(_make_node, args)
 
 
