@@ -51,7 +51,7 @@ class ImageSubscription:
         self._topic = topic
         self._callback = callback
         self._reliability = ADAPTIVE
-        self._number = 0
+        self._number = 0  # of the present subscription
         self._former: Any = None  # what was subscribed before, until the present one has got a message
         self._newest: Any = None  # the newest message of the former one
         self._lost = 0
@@ -114,7 +114,7 @@ class ImageSubscription:
         else:  # and back again, before a message came
             self._node.destroy_subscription(self._present)
             self._present, self._former, self._newest = self._former, None, None
-            self._reliability = offered
+            self._number, self._reliability = self._number - 1, offered
 
     def _count_lost(self, number: int, event: Any) -> None:
         if number == self._number:
