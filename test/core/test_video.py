@@ -39,7 +39,7 @@ def stand_in_model(name: str) -> SAM2:
 
 
 RIM_LOGIT = 1e-3
-RIM_PIXELS = 4
+RIM_PIXELS = 16
 """So near to zero a logit may fall to the other side by rounding alone, in so many pixels of a mask."""
 
 
