@@ -132,7 +132,7 @@ def test_threads_that_share_a_core_wait_for_it() -> None:
 
 
 @linux
-def test_a_core_that_nobody_uses_is_idle() -> None:
+def test_no_more_cores_are_idle_than_there_are() -> None:
     meter = CoreMeter()
     threading.Event().wait(0.5)
     assert meter.measure(0.5).idle <= len(os.sched_getaffinity(0)) + 0.1
