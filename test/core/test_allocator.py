@@ -34,6 +34,7 @@ SETTINGS = {
     "MALLOC_TRIM_THRESHOLD_": "131072",
     "MALLOC_MMAP_THRESHOLD_": "131072",
     "MALLOC_ARENA_MAX": "2",
+    "MALLOC_TOP_PAD_": "131072",
     "GLIBC_TUNABLES": "glibc.malloc.trim_threshold=131072",
 }
 
