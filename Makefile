@@ -6,6 +6,8 @@ DISTRO ?= kilted
 DATA ?= ../shared/data
 # What `make test` runs: files, folders or pytest's options.
 TESTS ?= test
+# How many of their files run at a time.
+WORKERS ?= 2
 # How many camera images `make soak` takes.
 FRAMES ?= 10000
 
@@ -40,7 +42,7 @@ demo: setup
 	@$(VENV)/bin/python examples/demo.py --output out
 
 test: setup
-	@$(VENV)/bin/pytest $(TESTS)
+	@$(VENV)/bin/pytest --numprocesses $(WORKERS) --dist loadfile $(TESTS)
 
 soak: setup
 	@PYTHONPATH=test $(VENV)/bin/python test/system/soak.py --frames $(FRAMES) --output out
