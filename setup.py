@@ -51,6 +51,7 @@ setup(
     entry_points={
         "console_scripts": [
             "sam2 = sam2_core.cli:main",
+            "node_benchmark = sam2_ros.node_benchmark:main",
             "tracker_node = sam2_ros.tracker_node:main",
             "video_publisher = sam2_ros.video_publisher:main",
         ],

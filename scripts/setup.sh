@@ -119,7 +119,7 @@ install_project() {
     rm -rf "$share" "$libexec"
     mkdir -p "$share" "$libexec" "$venv/share/ament_index/resource_index/packages"
     ln -s "$PWD"/{package.xml,launch,config,rviz} "$share/"
-    ln -s "$venv"/bin/{tracker_node,video_publisher} "$libexec/"
+    ln -s "$venv"/bin/{node_benchmark,tracker_node,video_publisher} "$libexec/"
     cp resource/sam2_ros "$venv/share/ament_index/resource_index/packages/"
 }
 

@@ -224,10 +224,10 @@ def images_and_boxes(
     objects: int, shape: tuple[int, int], frames: int
 ) -> tuple[list[NDArray[np.uint8]], list[list[float]]]:
     """Images up to the first measured one and `frames` more, and boxes in the first."""
-    return list(_images(FIRST_MEASURED + 1 + frames, shape)), list(_grid_of_boxes(objects, shape))
+    return list(drifting_pattern(FIRST_MEASURED + 1 + frames, shape)), list(grid_of_boxes(objects, shape))
 
 
-def _images(count: int, shape: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
+def drifting_pattern(count: int, shape: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
     """A smooth random pattern that drifts by a pixel per image."""
     height, width = shape
     coarse = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
@@ -236,7 +236,7 @@ def _images(count: int, shape: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
         yield np.ascontiguousarray(np.roll(pattern, index, axis=1))
 
 
-def _grid_of_boxes(count: int, shape: tuple[int, int]) -> Iterator[list[float]]:
+def grid_of_boxes(count: int, shape: tuple[int, int]) -> Iterator[list[float]]:
     """Boxes side by side in a square grid."""
     height, width = shape
     side = int(np.ceil(np.sqrt(count)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import resource
 import sys
 import time
@@ -15,7 +14,16 @@ from typing import Any
 
 import torch
 
-from ..benchmark import Contestant, Original, OriginalMissingError, Ours, Timing, measure, require_original
+from ..benchmark import (
+    Contestant,
+    Original,
+    OriginalMissingError,
+    Ours,
+    Timing,
+    measure,
+    processor,
+    require_original,
+)
 from ..benchmark.contestant import STAGES, Clock
 from ..benchmark.operations import operations, peak
 from ..compiling import compile_model
@@ -23,7 +31,7 @@ from ..configs import MODELS, EfficientNetConfig
 from ..loading import precision_name
 from ..model import SAM2
 from . import absences, late_clicks
-from .common import CommandError, add_model_options, check_outputs, load, positive, write_json
+from .common import CommandError, add_model_options, check_outputs, load, numbers, positive, write_json
 
 OFFICIAL_SIZES = (1024, 512)
 
@@ -36,11 +44,6 @@ class Row:
     parameters: int
     input: int
     timing: Timing
-
-
-def numbers(text: str) -> list[int]:
-    """An argument that is whole numbers above 0, with commas between them."""
-    return [positive(part) for part in text.split(",")]
 
 
 def add(commands: Any) -> None:
@@ -215,12 +218,4 @@ def _clock(options: argparse.Namespace) -> Clock:
 def _machine(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}; torch {torch.__version__}"
-    return f"{_processor()}, threads: {torch.get_num_threads()}; torch {torch.__version__}"
-
-
-def _processor() -> str:
-    """The processor's own name where the system tells it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    named = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
-    return named or platform.processor() or platform.machine()
+    return f"{processor()}, threads: {torch.get_num_threads()}; torch {torch.__version__}"

@@ -250,3 +250,8 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not above 0")
     return value
+
+
+def numbers(text: str) -> list[int]:
+    """An argument that is whole numbers above 0, with commas between them."""
+    return [positive(part) for part in text.split(",")]

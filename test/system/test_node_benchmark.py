@@ -1,0 +1,58 @@
+"""The executable `node_benchmark`, as people call it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("sam2_ros.interfaces", exc_type=ImportError)
+
+QUICK = ["--seconds", "2", "--warm-up", "0.5", "--width", "160", "--height", "120", "-p", "image_size:=128"]
+
+
+def node_benchmark(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "sam2_ros.node_benchmark", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_every_number_of_objects_is_measured_with_every_number_of_busy_programs(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    done = node_benchmark(*QUICK, "--objects", "1,2", "--busy", "0,1", "--json", str(path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "sam2_nano at 128" in done.stdout
+    assert len(done.stdout.splitlines()) == 6
+    rows = json.loads(path.read_text())
+    assert [(row["objects"], row["busy"]) for row in rows] == [(1, 0), (2, 0), (1, 1), (2, 1)]
+    for row in rows:
+        assert row["frames_per_second"] > 0
+        assert 0 < row["latency_p50"] <= row["latency_p95"]
+        assert row["passes"] == pytest.approx(1000 / row["frames_per_second"] / row["trunk"])
+        assert row["bare"] > row["trunk"] > 0
+        assert int(row["threads"]) >= 1
+
+
+def test_what_the_node_refuses_ends_it_with_the_reason() -> None:
+    done = node_benchmark(*QUICK, "-p", "model:=sam9")
+    assert done.returncode == 1
+    assert "'sam9'" in done.stderr
+    assert "node_benchmark: the node could not be configured: its error stands above" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--objects", "0"], "argument --objects: 0 is not above 0"),
+        (["--seconds", "nan"], "argument --seconds: 'nan' is not above 0"),
+        (["--json", "."], "--json . is a folder: give a file's name"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments: list[str], message: str) -> None:
+    done = node_benchmark(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
