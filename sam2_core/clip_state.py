@@ -21,6 +21,7 @@ class Answer:
 
     entry: MemoryEntry
     logits: Tensor
+    in_sight: bool
 
 
 @dataclass(eq=False)
@@ -34,6 +35,7 @@ class ClipObject:
         answers: of prompts since the last propagation, by frame.
         prompts: what has been said, by frame.
         directions: the frames it was tracked into, and whether backwards.
+        out_of_sight: the frames it was tracked into, but is not to be seen in, see `SightConfig`.
     """
 
     key: int
@@ -42,11 +44,22 @@ class ClipObject:
     answers: dict[int, Answer] = field(default_factory=dict)
     prompts: dict[int, Prompt] = field(default_factory=dict)
     directions: dict[int, bool] = field(default_factory=dict)
+    out_of_sight: set[int] = field(default_factory=set)
 
     @property
     def prompted(self) -> set[int]:
         """The frames that the memory holds as prompted ones."""
         return {entry.index for entry in self.bank.entries if entry.prompted}
+
+    def take(self, frame: int, answer: Answer) -> None:
+        """Makes an answer part of what is known."""
+        self.bank = self.bank.with_entry(answer.entry)
+        self.logits[frame] = answer.logits
+        (self.out_of_sight.discard if answer.in_sight else self.out_of_sight.add)(frame)
+
+    def in_sight(self, frame: int) -> bool:
+        """Whether it is to be seen in a frame that it was tracked into or prompted in."""
+        return frame in self.answers or frame not in self.out_of_sight
 
     def newest_logits(self, frame: int) -> Tensor | None:
         """Mask logits in a frame, the last answer first."""

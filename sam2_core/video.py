@@ -5,7 +5,7 @@ Where images come one after another, `Tracker` is the way: it needs no clip, and
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .clip import Clip, Picture
 from .clip_state import Answer, ClipObject, ClipState, ClipTracker
+from .masks import without_small_pieces
 from .memory import MemoryBank
 from .model import SAM2
 from .model.sam2 import ABSENT_LOGIT
@@ -195,7 +196,7 @@ class VideoPredictor:
                 self._track(state, unknown, frame, reverse)
             for one in objects.values():
                 one.directions[frame] = reverse
-            yield frame, list(objects), self._masks(state, [one.logits[frame] for one in objects.values()])
+            yield frame, list(objects), self._masks(state, objects.values(), frame)
 
     def clear_all_prompts_in_frame(
         self, inference_state: ClipState, frame_idx: int, obj_id: Hashable, need_output: bool = True
@@ -289,8 +290,7 @@ class VideoPredictor:
         for obj_id, one in state.objects.items():
             for frame, answer in one.answers.items():
                 if answer.entry.prompted or frame not in one.prompted:
-                    one.bank = one.bank.with_entry(answer.entry)
-                    one.logits[frame] = answer.logits
+                    one.take(frame, answer)
             one.answers.clear()
             if not one.prompted:
                 raise RuntimeError(f"object {obj_id} has no prompt: add points, a box or a mask first")
@@ -300,14 +300,13 @@ class VideoPredictor:
         """Brings objects to a frame, together, and keeps what that leaves."""
         for one in objects:
             seen = self._seen(state, one, frame, reverse)
-            self._restore(state, one, frame, seen, next(iter(one.logits.values())))
+            in_sight = frame + (1 if reverse else -1) not in one.out_of_sight
+            self._restore(state, one, frame, seen, next(iter(one.logits.values())), in_sight)
         state.tracker.advance(
             self._features(state, frame), [one.key for one in objects], index=frame, reverse=reverse
         )
         for one in objects:
-            answer = self._taken(state, one)
-            one.bank = one.bank.with_entry(answer.entry)
-            one.logits[frame] = answer.logits
+            one.take(frame, self._taken(state, one))
 
     def _seen(self, state: ClipState, one: ClipObject, frame: int, reverse: bool) -> MemoryBank:
         """The part of an object's memory that a frame sees, where the model is."""
@@ -316,19 +315,26 @@ class VideoPredictor:
         return MemoryBank(one.bank.config, tuple(entries[index] for index in sorted(entries)))
 
     def _restore(
-        self, state: ClipState, one: ClipObject, frame: int, bank: MemoryBank, logits: Tensor | None
+        self,
+        state: ClipState,
+        one: ClipObject,
+        frame: int,
+        bank: MemoryBank,
+        logits: Tensor | None,
+        in_sight: bool = True,
     ) -> None:
         """Lets the tracker know the object as it was when it came to a frame; without logits: not at all."""
         known = None
         if logits is not None:
-            known = ObjectState("", bank, frame, logits.to(self.model.device), None, in_sight=True)
+            known = ObjectState("", bank, frame, logits.to(self.model.device), None, in_sight)
         state.tracker.restore(one.key, known)
 
     def _taken(self, state: ClipState, one: ClipObject) -> Answer:
         """What the tracker made of the object in the frame that it was just brought to."""
         result = state.tracker.snapshot()[one.key]
         state.tracker.restore(one.key, None)
-        return Answer(result.bank.entries[-1].to(state.storage), result.logits.to(state.storage))
+        entry, logits = result.bank.entries[-1].to(state.storage), result.logits.to(state.storage)
+        return Answer(entry, logits, result.in_sight)
 
     def _features(self, state: ClipState, frame: int) -> ImageFeatures:
         """An encoded frame; the last one is kept for further prompts in it."""
@@ -338,16 +344,21 @@ class VideoPredictor:
         return state.encoded[1]
 
     def _output(self, state: ClipState, frame: int) -> ClipOutput:
-        newest = [one.newest_logits(frame) for one in state.objects.values()]
-        return frame, state.obj_ids, self._masks(state, newest)
+        return frame, state.obj_ids, self._masks(state, state.objects.values(), frame)
 
-    def _masks(self, state: ClipState, logits: list[Tensor | None]) -> Tensor:
-        """Low-resolution logits of every object, None where it has none, at the video's size (N, 1, H, W)."""
-        height, width, config = state.clip.height, state.clip.width, self.model.config.preprocessing
-        masks = np.full((len(logits), 1, height, width), ABSENT_LOGIT, np.float32)
-        for row, low in enumerate(logits):
-            if low is not None:
-                masks[row, 0] = enlarge(low[0, 0].cpu().numpy(), height, width, config)
+    def _masks(self, state: ClipState, objects: Collection[ClipObject], frame: int) -> Tensor:
+        """Mask logits of objects in a frame at the video's size (N, 1, H, W), `ABSENT_LOGIT` where one has
+        none.
+        """
+        height, width, config = state.clip.height, state.clip.width, self.model.config
+        masks = np.full((len(objects), 1, height, width), ABSENT_LOGIT, np.float32)
+        for row, one in enumerate(objects):
+            logits = one.newest_logits(frame)
+            if logits is not None and one.in_sight(frame):
+                low = logits[0, 0].cpu().numpy()
+                if frame not in one.prompts:
+                    low = without_small_pieces(low, config.smallest_piece)
+                masks[row, 0] = enlarge(low, height, width, config.preprocessing)
         if self.non_overlap_masks and len(masks) > 1:
             loses = masks.argmax(axis=0) != np.arange(len(masks)).reshape(-1, 1, 1, 1)
             masks = np.where(loses, np.minimum(masks, LEAST_LOGIT), masks)

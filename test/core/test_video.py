@@ -18,7 +18,8 @@ from scene import blue_box, draw, filled, overlap, red_box
 from torch import Tensor
 from video_script import SCRIPTS, SIZE, follow, write_frames
 
-from sam2_core import MODELS, PromptError, VideoPredictor
+from sam2_core import MODELS, PromptError, VideoPredictor, load_model
+from sam2_core.configs import SightConfig
 from sam2_core.model import SAM2, VisionFeatures
 from sam2_core.sources import SourceError
 
@@ -123,6 +124,22 @@ def test_objects_keep_their_order_and_removing_one_touches_no_other(predictor: V
         predictor.propagate_in_video(state), predictor.propagate_in_video(alone), strict=True
     ):
         torch.testing.assert_close(one[2], other[2])
+
+
+def test_what_is_out_of_sight_has_no_mask_until_it_is_prompted_again() -> None:
+    model = load_model("sam2_nano", device="cpu", image_size=128)
+    model.config = replace(model.config, sight=SightConfig(lost=1, found=1))  # nothing tracked is ever seen
+    predictor = VideoPredictor(model)
+    state = predictor.init_state(clip())
+    predictor.add_new_points_or_box(state, 1, 1, box=red_box(1))
+
+    def seen() -> dict[int, bool]:
+        return {frame: bool((masks > -1024).any()) for frame, _, masks in predictor.propagate_in_video(state)}
+
+    assert seen() == {1: True, 2: False, 3: False, 4: False}
+    _, _, masks = predictor.add_new_points_or_box(state, 3, 1, box=red_box(3))
+    assert overlap((masks[0, 0] > 0).numpy(), red_box(3)) > 0.75
+    assert seen() == {1: True, 2: False, 3: True, 4: False}
 
 
 @pytest.mark.parametrize(("dtype", "mark"), [("uint8", 7), ("int64", 255), ("float32", 1)])
