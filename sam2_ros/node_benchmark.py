@@ -212,10 +212,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _measured(client: Client, options: argparse.Namespace) -> Iterator[Row]:
-    names = ["model", "checkpoint", "image_size", "device", "precision", "cameras"]
+    names = ["model", "checkpoint", "image_size", "device", "precision", "cameras", "image_transport"]
     request = GetParameters.Request(names=names)
     values = client.call(GetParameters, "/sam2/get_parameters", request).values
     settings: dict[str, Any] = dict(zip(names, map(parameter_value_to_python, values), strict=True))
+    if settings["image_transport"] != "raw":
+        raise CommandError("image_transport:=compressed: give raw, which is what this camera publishes")
     model = load_model(
         settings["model"],
         settings["checkpoint"] or None,

@@ -49,6 +49,7 @@ def test_what_the_node_refuses_ends_it_with_the_reason() -> None:
         (["--objects", "0"], "argument --objects: 0 is not above 0"),
         (["--seconds", "nan"], "argument --seconds: 'nan' is not above 0"),
         (["--json", "."], "--json . is a folder: give a file's name"),
+        ([*QUICK, "-p", "image_transport:=compressed"], "image_transport:=compressed: give raw"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: list[str], message: str) -> None:
