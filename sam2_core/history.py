@@ -22,6 +22,12 @@ from .tracker import ImageFeatures, ObjectState
 HISTORY_BYTES = 256 * 2**20
 """How much the images and features of the past may occupy, per stream."""
 
+PROCESSED_KEPT = 2
+"""So many of the last processed images stay however old they are: the one that a person saw and marked, and
+the one that took its place on the screen meanwhile. A model may take longer for an image than the history is
+long.
+"""
+
 AHEAD_NANOSECONDS = 500_000_000
 """A prompt may be about an image newer than the newest that has arrived, by so much: the image was lost on
 its way here, or is still coming. The person saw it; the newest one here is nearly the same.
@@ -71,8 +77,9 @@ class History:
     May be used from any thread.
 
     Args:
-        seconds: how far back it reaches, by the images' stamps.
-        max_bytes: what it may occupy; the oldest go first, the newest always stays.
+        seconds: how far back it reaches from the newest processed image, by the images' stamps.
+        max_bytes: what it may occupy; the oldest go first, but the newest, the one that is being processed
+            and the last `PROCESSED_KEPT` processed ones always stay.
     """
 
     def __init__(self, seconds: float, max_bytes: int = HISTORY_BYTES) -> None:
@@ -83,6 +90,7 @@ class History:
         self._bytes: deque[int] = deque()  # of each moment
         self._total = 0
         self._stray: Moment | None = None  # the last to arrive, if its stamp is far from the others
+        self._current: Moment | None = None  # is being processed
         self._is_full = False  # whether it would reach farther back, had it more bytes
         self._alive: weakref.WeakSet[Moment] = weakref.WeakSet()  # whoever holds them
 
@@ -103,6 +111,11 @@ class History:
             self._total += self._bytes[-1]
             self._alive.add(moment)
             self._keep_within_bounds()
+
+    def begin(self, moment: Moment) -> None:
+        """Keep an image that will be processed now, however long that takes."""
+        with self._lock:
+            self._current = moment
 
     def update(self, moment: Moment, **changes: Any) -> None:
         """Give attributes of an image other values; it may have been forgotten by now."""
@@ -135,7 +148,7 @@ class History:
         if stamp > newest + AHEAD_NANOSECONDS:
             raise PromptError(
                 f"stamp {stamp / 1e9:.9f} s lies {(stamp - newest) / 1e9:.3f} s after the newest image: "
-                "give the stamp of an image as its camera stamped it, or 0 for the newest image"
+                "give the stamp of an image as its camera stamped it, or none for the newest image"
             )
         if stamp < oldest:
             more = (
@@ -146,7 +159,7 @@ class History:
             raise PromptError(
                 f"no image is kept for stamp {stamp / 1e9:.9f} s: the history reaches from "
                 f"{oldest / 1e9:.9f} s to {newest / 1e9:.9f} s; prompt on an image in between, "
-                f"give stamp 0 for the newest image, or {more}"
+                f"give no stamp for the newest image, or {more}"
             )
         # of images with one stamp, the last to arrive
         return max((m for m in reversed(regular) if m.stamp <= stamp), key=lambda m: m.stamp)
@@ -196,7 +209,7 @@ class History:
         self._moments.clear()
         self._bytes.clear()
         self._total = 0
-        self._stray, self._is_full = None, False
+        self._stray, self._current, self._is_full = None, None, False
 
     def _settle(self, stamp: int) -> None:
         """Decides, by the stamp of the next image, whether the last one was stray or the others are old."""
@@ -210,13 +223,16 @@ class History:
             self._drop(self._moments.index(moment))
 
     def _keep_within_bounds(self) -> None:
-        newest = next((m.stamp for m in reversed(self._moments) if m is not self._stray), 0)
-        while len(self._moments) > 1:
-            is_old = newest - self._moments[0].stamp > self._nanoseconds
+        regular = [moment for moment in self._moments if moment is not self._stray]
+        processed = [moment for moment in regular if moment.index is not None]
+        newest = (processed or regular or [self._moments[-1]])[-1].stamp
+        kept = [self._moments[-1], self._current, *processed[-PROCESSED_KEPT:]]
+        for moment in [moment for moment in self._moments if moment not in kept]:
+            is_old = newest - moment.stamp > self._nanoseconds
             if not is_old and self._total <= self._max_bytes:
                 break
             self._is_full = not is_old
-            self._drop(0)
+            self._drop(self._moments.index(moment))
         if len(self._moments) == 1:
             self._stray = None  # there are no others
 

@@ -86,6 +86,10 @@ class Timeline:
         """Whether an image arrived after another one."""
         return moment in self._history.around(other)[1]
 
+    def begin(self, moment: Moment) -> None:
+        """Note that this image will be processed next."""
+        self._history.begin(moment)
+
     def process(self, moment: Moment, prompts: list[Prompt]) -> list[Track]:
         """One step of the stream.
 

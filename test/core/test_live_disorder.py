@@ -67,8 +67,24 @@ def test_a_prompt_keeps_its_image_however_long_it_waits(small_nano: SAM2, frame:
         stream.live.submit(frame(index), (index + 1) * PERIOD)
     stream.tracker.gate.set()
     assert overlap(pending.result(PATIENCE).mask, red_box(0)) > 0.8
+    stream.show(20)
+    stream.show(21)
     with pytest.raises(PromptError, match="raise history_seconds"):
         stream.ask(Prompt(1, mask=filled(red_box(0))), index=0)
+    stream.live.close()
+
+
+def test_what_is_on_the_screen_can_be_prompted_however_slow_the_model_is(
+    small_nano: SAM2, frame: Frames
+) -> None:
+    stream = Stream(small_nano, frame, history_seconds=0.3)
+    for shown in (0, 20, 40):
+        stream.hold_up(shown)
+        for index in range(shown + 1, shown + 20):  # twice the history passes while it is processed
+            stream.live.submit(frame(index), (index + 1) * PERIOD)
+        stream.tracker.gate.set()
+        prompt = Prompt(1, mask=filled(red_box(shown)), restart=True)
+        assert overlap(stream.ask(prompt, index=shown).mask, red_box(shown)) > 0.8
     stream.live.close()
 
 
