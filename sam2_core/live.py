@@ -5,6 +5,7 @@ mean.
 from __future__ import annotations
 
 import logging
+import reprlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .checks import check_number
 from .discovery import Search
 from .history import Moment
 from .preprocessing import check_image
@@ -28,6 +30,10 @@ from .worker import Worker
 __all__ = ["LiveResult", "LiveStatistics", "LiveTracker", "Worker"]
 
 CLOSED = "the tracker was closed before this could be done: start it and ask again"
+
+MOST_NANOSECONDS = 2**63 - 1
+MOST_SECONDS = 1e9
+"""Stamps are nanoseconds of 64 bits; the history is a span of them."""
 
 _log = logging.getLogger(__name__)
 
@@ -95,12 +101,11 @@ class LiveTracker:
         worker: shared among the streams of a model; None: one of its own.
 
     Raises:
-        ValueError: history_seconds is negative or not finite.
+        ValueError: history_seconds is no number, or out of range.
     """
 
     def __init__(self, tracker: Tracker, history_seconds: float = 2.0, worker: Worker | None = None) -> None:
-        if not 0 <= history_seconds < float("inf"):
-            raise ValueError(f"history_seconds {history_seconds} is out of range: give 0 or more seconds")
+        check_number("history_seconds", history_seconds, 0, MOST_SECONDS)
         self.turn = threading.Lock()
         self._timeline = Timeline(tracker, history_seconds)
         self._searches = Searches()
@@ -148,6 +153,8 @@ class LiveTracker:
         Raises:
             ValueError: the stamp is not a whole number.
         """
+        if fault := _other_than(Prompt, prompt):
+            return _refused(fault)
         if stamp is None:
             return self._enqueue(_Prompt(Future(), prompt, None, None))
         stamp = _checked(stamp)
@@ -186,6 +193,8 @@ class LiveTracker:
             of the search. It fails with `PromptError` before the first image, where no more objects fit,
             and where the region lies outside the image.
         """
+        if search is not None and (fault := _other_than(Search, search)):
+            return _refused(fault)
         return self._enqueue(_Search(Future(), search or Search()))
 
     def on_result(self, callback: Callable[[LiveResult], None]) -> None:
@@ -208,12 +217,12 @@ class LiveTracker:
     def close(self) -> None:
         """Stop. What still waits fails with `PromptError`; no callback comes after this returns."""
         with self._lock:
-            if self._closed:
-                return
-            self._closed = True
+            first, self._closed = not self._closed, True
             waiting, self._requests = self._requests, deque()
             self._slot = None
-        self._worker.detach(self)
+        self._worker.detach(self)  # waits for the turn, whoever has closed it
+        if not first:
+            return
         for request in waiting:
             _fail(request.future, PromptError(CLOSED))
         self._searches.give_up(CLOSED)
@@ -232,6 +241,8 @@ class LiveTracker:
         with self._lock:
             image, self._slot = self._slot, None
             requests, self._requests = self._requests, deque()
+        if image is not None:
+            self._timeline.begin(image)
         asked: _Asked = {}
         try:
             self._follow(requests, image, asked)
@@ -350,7 +361,7 @@ class LiveTracker:
                 return
             try:
                 callback(result)
-            except Exception:  # a listener's trouble is not the stream's
+            except BaseException:  # a listener's trouble is not the stream's, a sys.exit() neither
                 _log.exception("a listener failed on the image of %.9f s", result.stamp / 1e9)
 
 
@@ -358,7 +369,20 @@ def _checked(stamp: object) -> int:
     """A stamp as Python's int, which NumPy's narrow ones can't overflow."""
     if not isinstance(stamp, (int, np.integer)):
         raise ValueError(f"stamp {stamp!r} is a {type(stamp).__name__}: give whole nanoseconds")
+    if abs(int(stamp)) > MOST_NANOSECONDS:
+        raise ValueError(f"stamp {reprlib.repr(stamp)} is out of range: give nanoseconds of 64 bits")
     return int(stamp)
+
+
+def _other_than(kind: type, value: object) -> str:
+    """What is wrong with a value that should be of a kind; empty: nothing."""
+    return "" if isinstance(value, kind) else f"{reprlib.repr(value)} is no {kind.__name__}: give one"
+
+
+def _refused(reason: str) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_exception(PromptError(reason))
+    return future
 
 
 def _fail(future: Future[Any], error: Exception) -> None:

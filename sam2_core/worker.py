@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
+import weakref
 from contextlib import nullcontext
 from typing import Protocol
 
 from .threads import ThreadChooser
 
 _log = logging.getLogger(__name__)
+
+EXIT_SECONDS = 60.0
+"""How long a process that ends waits for the turn that a worker is at."""
+
+_working: weakref.WeakSet[Worker] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """An interpreter that ends under a thread's feet, while it computes, takes the process down with it."""
+    for worker in list(_working):
+        worker._stop(EXIT_SECONDS)
 
 
 class Stream(Protocol):
@@ -28,6 +42,10 @@ class Stream(Protocol):
 
     def work(self) -> None:
         """Has one turn."""
+        ...
+
+    def close(self) -> None:
+        """Gives up what there is to do: nobody serves it any more."""
         ...
 
 
@@ -49,14 +67,23 @@ class Worker:
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="sam2-worker", daemon=True)
         self._thread.start()
+        _working.add(self)
 
     def close(self) -> None:
-        """Stop the thread after the turn it is at; streams still attached do nothing from then on."""
+        """Stop the thread after the turn it is at, and close the streams that are still attached."""
+        self._stop()
+        with self._condition:
+            left = list(self._streams)
+        for stream in left:
+            stream.close()
+
+    def _stop(self, patience: float | None = None) -> None:
+        """Stop the thread after the turn it is at; wait so many seconds at most, None: however long."""
         with self._condition:
             self._closing = True
             self._condition.notify_all()
         if threading.current_thread() is not self._thread:
-            self._thread.join()
+            self._thread.join(patience)
 
     def attach(self, stream: Stream) -> None:
         """Serve a stream from now on."""
@@ -92,7 +119,7 @@ class Worker:
         with stream.turn, self._threads.turn() if self._threads is not None else nullcontext():
             try:
                 stream.work()
-            except Exception:  # one stream's trouble must not end the others'
+            except BaseException:  # one stream's trouble must not end the others', a sys.exit() neither
                 _log.exception("a turn ended early")
         return True
 

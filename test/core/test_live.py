@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -246,9 +248,76 @@ def test_closing_answers_everything_and_silences_callbacks(small_nano: SAM2, fra
     assert len(stream.results) == count
 
 
-def test_a_failing_listener_does_not_stop_the_stream(small_nano: SAM2, frame: Frames) -> None:
+def test_whoever_closes_it_a_second_time_waits_for_the_last_callback_too(
+    small_nano: SAM2, frame: Frames
+) -> None:
     stream = Stream(small_nano, frame)
-    stream.live.on_result(lambda result: 1 / 0)  # type: ignore[arg-type, return-value]
+    entered, gate = threading.Event(), threading.Event()
+
+    def hold(result: LiveResult) -> None:
+        entered.set()
+        gate.wait(PATIENCE)
+
+    stream.live.on_result(hold)
+    stream.live.submit(frame(0), PERIOD)
+    entered.wait(PATIENCE)
+    closers = [threading.Thread(target=stream.live.close) for _ in range(2)]
+    for closer in closers:
+        closer.start()
+        closer.join(0.2)
+        assert closer.is_alive()
+    gate.set()
+    for closer in closers:
+        closer.join(PATIENCE)
+        assert not closer.is_alive()
+
+
+def test_a_worker_that_is_closed_closes_its_streams(small_nano: SAM2, frame: Frames) -> None:
+    worker = Worker()
+    live = LiveTracker(Tracker(small_nano), worker=worker)
+    worker.close()
+    live.submit(frame(0), PERIOD)
+    with pytest.raises(PromptError, match="closed"):
+        live.prompt(Prompt(1, points=[[50, 90]])).result(PATIENCE)
+
+
+WORKING = """
+import time
+import numpy as np
+from sam2_core import LiveTracker, Prompt, Tracker, load_model
+
+live = LiveTracker(Tracker(load_model("sam2_nano", device="cpu")))
+image = np.zeros((480, 640, 3), np.uint8)
+live.submit(image, 0)
+live.prompt(Prompt(1, points=[[3, 3]])).result()
+for stamp in range(1, 4):
+    live.submit(image, stamp)
+    time.sleep(0.02)
+raise ValueError("the end")
+"""
+
+
+def test_a_program_may_end_while_the_worker_works() -> None:
+    done = subprocess.run([sys.executable, "-c", WORKING], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.endswith("ValueError: the end\n")
+
+
+def test_what_is_no_prompt_and_no_search_is_refused(stream: Stream) -> None:
+    for request in (stream.live.prompt({"points": [[3, 4]]}), stream.live.discover("all")):  # type: ignore[arg-type]
+        with pytest.raises(PromptError, match=r"is no (Prompt|Search): give one"):
+            request.result(PATIENCE)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
+def test_a_failing_listener_does_not_stop_the_stream(
+    small_nano: SAM2, frame: Frames, error: type[BaseException]
+) -> None:
+    def fail(result: LiveResult) -> None:
+        raise error
+
+    stream = Stream(small_nano, frame)
+    stream.live.on_result(fail)
     stream.show(0)
     assert stream.show(1).stamp == 2 * PERIOD
     stream.live.close()
