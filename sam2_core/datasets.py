@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from .masks import BoolMask, is_indexed, load_id_image, save_mask_png, save_palette_png
 from .prompts import MAX_OBJECT_ID
+from .sources import files_by_number, repeated_name
 
 LAYOUTS = (
     ("JPEGImages/480p", "Annotations/480p"),
@@ -85,6 +86,11 @@ class VideoSequence:
         """
         return self._read({group: folder / group / f"{frame}.png" for group in self.annotations})
 
+    def is_saved(self, folder: Path) -> bool:
+        """Whether `save` has written every frame there."""
+        places = [folder / group for group in self.annotations]
+        return all((place / f"{frame.stem}.png").is_file() for place in places for frame in self.frames)
+
     def scored(self, frame: str) -> set[int] | None:
         """Which objects count in a frame, None for all; none in the first and last annotated frame.
 
@@ -138,8 +144,12 @@ class VideoSequence:
 
     @cached_property
     def _counted(self) -> dict[str, set[str]]:
-        """Per group the frames that count."""
-        return {group: set(sorted(files)[1:-1]) for group, files in self.annotations.items()}
+        """Per group the frames that count; an annotation without its picture is none."""
+        shown = [path.stem for path in self.frames]
+        return {
+            group: {*[name for name in shown if name in files][1:-1]}
+            for group, files in self.annotations.items()
+        }
 
     @cached_property
     def _indexed(self) -> bool:
@@ -184,7 +194,11 @@ def find_sequences(
         raise DatasetError(
             f"{root}: no annotations in any of {tried} below it; expected SEQUENCE/00000.png there"
         )
-    known = sorted(folder.name for folder in annotation_root.iterdir() if folder.is_dir())
+    known = [
+        folder.name
+        for folder in _folders(annotation_root)
+        if any(folder.glob("*.png")) or any(folder.glob("*/*.png"))
+    ]
     names = known if names is None else list(dict.fromkeys(names))
     if not names:
         raise DatasetError(f"{annotation_root}: no sequence is named; there are {', '.join(known)}")
@@ -197,12 +211,14 @@ def find_sequences(
 def _sequence(frames: Path, annotations: Path, single_object: bool) -> VideoSequence:
     if not frames.is_dir():
         raise DatasetError(f"{frames}: no such folder, although {annotations} has annotations")
-    pictures = tuple(sorted(path for path in frames.iterdir() if path.suffix.lower() in FRAME_SUFFIXES))
+    pictures = tuple(files_by_number(frames, FRAME_SUFFIXES))
     if not pictures:
         raise DatasetError(f"{frames}: no .jpg or .png frames")
+    if twice := repeated_name(pictures):
+        raise DatasetError(f"{frames}: has several frames called {twice}: leave one of them")
     groups = {"": _files(annotations)}
     if not groups[""]:
-        groups = {folder.name: _files(folder) for folder in sorted(annotations.iterdir()) if folder.is_dir()}
+        groups = {folder.name: _files(folder) for folder in _folders(annotations)}
     if not any(groups.values()) or not all(group.isdecimal() or not group for group in groups):
         raise DatasetError(
             f"{annotations}: expected 00000.png, or a numbered folder per object with 00000.png"
@@ -218,5 +234,10 @@ def _sequence(frames: Path, annotations: Path, single_object: bool) -> VideoSequ
     return VideoSequence(annotations.name, pictures, groups, single_object)
 
 
+def _folders(folder: Path) -> list[Path]:
+    """What a folder holds of folders, by name, without hidden ones."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
 def _files(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in sorted(folder.glob("*.png"))}
+    return {path.stem: path for path in files_by_number(folder, (".png",))}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import re
 import shutil
 import tempfile
 import threading
 import urllib.parse
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -87,6 +88,10 @@ def open_source(text: str) -> Source:
         return _over_http(text) if text.lower().startswith("http") else CaptureSource(text, "stream", True)
     if text and path.is_dir():
         return FolderSource(path)
+    if camera := re.fullmatch(r"/dev/video(\d+)", str(path)):
+        return CaptureSource(int(camera[1]), f"camera{camera[1]}", newest_only=True)
+    if path.exists() and not path.is_file():
+        raise SourceError(f"{text}: not a regular file; give a video, or a folder of pictures")
     if not path.is_file():
         raise SourceError(
             f"{text}: no such file or folder; give a video, a folder of pictures, a camera's number, "
@@ -104,14 +109,11 @@ class FolderSource:
     """The pictures of a folder, by name; names that are numbers, by number."""
 
     def __init__(self, folder: Path) -> None:
-        self.paths = sorted(
-            (path for path in folder.iterdir() if path.suffix.lower() in PICTURES), key=_order
-        )
+        self.paths = files_by_number(folder, PICTURES)
         if not self.paths:
             raise SourceError(f"{folder}: no pictures ({', '.join(PICTURES)})")
-        [(stem, count)] = Counter(path.stem for path in self.paths).most_common(1)
-        if count > 1:  # what is written of them would have one name
-            raise SourceError(f"{folder}: has {count} pictures called {stem}: leave one of them")
+        if twice := repeated_name(self.paths):  # what is written of them would have one name
+            raise SourceError(f"{folder}: has several pictures called {twice}: leave one of them")
         self.name = folder.resolve().name
         self.fps = DEFAULT_FPS
         self.total: int | None = len(self.paths)
@@ -258,12 +260,28 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     Raises:
         SourceError: it can't be read.
     """
+    path = expanded(path)
     if not path.is_file():
-        raise SourceError(f"{path}: no such file")
+        raise SourceError(f"{path}: " + ("not a regular file" if path.exists() else "no such file"))
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if picture is None:
         raise SourceError(f"{path}: not a readable picture")
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def files_by_number(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """The files of a folder with one of these endings, by name; names that are numbers, by number.
+
+    Hidden ones, such as macOS leaves beside every file (`._00000.jpg`), don't count.
+    """
+    found = [path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file()]
+    return sorted((path for path in found if not path.name.startswith(".")), key=_order)
+
+
+def repeated_name(paths: Sequence[Path]) -> str | None:
+    """A name, without its ending, that several of these files have; None: there is none."""
+    [(stem, count)] = Counter(path.stem for path in paths).most_common(1)
+    return stem if count > 1 else None
 
 
 def _order(path: Path) -> tuple[int, str]:

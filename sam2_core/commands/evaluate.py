@@ -21,6 +21,7 @@ from ..evaluation_record import EvaluationRecord, fingerprint
 from ..evaluation_report import scores_as_dict, scores_as_table
 from ..evaluation_results import SequenceResult
 from ..loading import precision_name
+from ..paths import expanded
 from .common import (
     CommandError,
     add_dataset_options,
@@ -60,13 +61,13 @@ def _add_masks_options(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--save-masks",
-        type=Path,
+        type=expanded,
         metavar="DIR",
         help="keep the masks, in the layout of the annotations; "
         "run again after an interruption, finished sequences are not repeated",
     )
     where.add_argument(
-        "--masks", type=Path, metavar="DIR", help="track nothing: score these masks, in that layout"
+        "--masks", type=expanded, metavar="DIR", help="track nothing: score these masks, in that layout"
     )
 
 
@@ -75,13 +76,13 @@ def _add_showing_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--contact-sheet",
         nargs="?",
-        type=Path,
+        type=expanded,
         const=Path("out/contact_sheet.png"),
         metavar="FILE",
         help="a picture with a row per sequence, annotation and prediction outlined; default: %(const)s",
     )
     group.add_argument(
-        "--calibration", type=Path, metavar="FILE", help="plot predicted against true IoU, and presence"
+        "--calibration", type=expanded, metavar="FILE", help="plot predicted against true IoU, and presence"
     )
     group.add_argument(
         "--against",
@@ -168,9 +169,10 @@ def _track(
     with _progress(sequences) as advance:
         for sequence in sequences:
             step = advance(sequence)
-            result = record.get(sequence.name) if record is not None else None
+            folder = masks / sequence.name if masks else None
+            finished = record is not None and folder is not None and sequence.is_saved(folder)
+            result = record.get(sequence.name) if record is not None and finished else None
             if result is None:
-                folder = masks / sequence.name if masks else None
                 baseline = _baseline(options.against)
                 result = evaluate_sequence(model, sequence, options.prompt, folder, step, memory, baseline)
                 if record is not None:

@@ -73,6 +73,37 @@ def test_the_first_and_the_last_annotated_frame_do_not_count(davis2016: Path) ->
     assert [sequence.scored(f"{index:05d}") for index in range(4)] == [set(), None, None, set()]
 
 
+def test_an_annotation_whose_picture_is_missing_does_not_count(sav: Path) -> None:
+    (sav / "JPEGImages_24fps/sav_1/00004.jpg").unlink()
+    (sequence,) = find_sequences(sav)
+    assert [sequence.scored(f"{index:05d}") for index in (0, 4, 8, 12)] == [set(), set(), {1}, set()]
+
+
+def test_frames_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for name in ("9", "10", "11", "100"):
+        for part, ending in (("JPEGImages", "jpg"), ("Annotations", "png")):
+            (tmp_path / part / "dog").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(ids(1)).save(tmp_path / part / f"dog/{name}.{ending}")
+    (sequence,) = find_sequences(tmp_path)
+    assert [path.stem for path in sequence.frames] == ["9", "10", "11", "100"]
+    assert [sequence.scored(path.stem) for path in sequence.frames] == [set(), None, None, set()]
+
+
+def test_what_other_programs_leave_behind_is_passed_over(mose: Path) -> None:
+    (mose / "Annotations/.ipynb_checkpoints").mkdir()
+    (mose / "Annotations/notes").mkdir()
+    (mose / "JPEGImages/zoo/._00000.jpg").write_bytes(b"what macOS leaves beside a file")
+    (mose / "Annotations/zoo/._00000.png").write_bytes(b"what macOS leaves beside a file")
+    (sequence,) = find_sequences(mose)
+    assert len(sequence.frames) == len(sequence.annotated) == 4
+
+
+def test_two_frames_of_one_name_are_refused(mose: Path) -> None:
+    Image.fromarray(ids(1)).save(mose / "JPEGImages/zoo/00002.png")
+    with pytest.raises(DatasetError, match="several frames called 00002"):
+        find_sequences(mose)
+
+
 def test_an_indexed_png_holds_several_objects(mose: Path) -> None:
     (sequence,) = find_sequences(mose)
     assert list(sequence.masks("00000")) == [1]

@@ -46,6 +46,8 @@ def test_a_folder_gives_its_pictures_in_the_order_of_their_numbers(tmp_path: Pat
     for number in (1, 2, 10):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((4, 6, 3), (number, 0, 200), np.uint8))
     (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "._1.png").write_bytes(b"what macOS leaves beside a file")
+    (tmp_path / "3.png").mkdir()
     source = open_source(str(tmp_path))
     frames = list(source)
     assert source.total == 3
@@ -56,7 +58,7 @@ def test_a_folder_gives_its_pictures_in_the_order_of_their_numbers(tmp_path: Pat
 def test_two_pictures_of_one_name_are_refused(tmp_path: Path) -> None:
     for ending in ("png", "jpg"):
         cv2.imwrite(str(tmp_path / f"7.{ending}"), np.zeros((4, 6, 3), np.uint8))
-    with pytest.raises(SourceError, match="2 pictures called 7"):
+    with pytest.raises(SourceError, match="several pictures called 7"):
         open_source(str(tmp_path))
 
 
