@@ -39,6 +39,8 @@ class Clip:
         self._pictures: Sequence[Picture]
         self._read_at_once = isinstance(source, (str, Path)) and expanded(source).is_file()
         if isinstance(source, (str, Path)):
+            if not str(source):
+                raise SourceError("the clip's name is empty: give a video or a folder of pictures")
             path = expanded(source)
             if self._read_at_once:
                 self._pictures = self._read_video(path)

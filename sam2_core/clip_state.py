@@ -11,6 +11,7 @@ from torch import Tensor
 from .clip import Clip
 from .memory import MemoryBank
 from .memory_entry import MemoryEntry
+from .memory_policies import CLIP_POLICIES
 from .prompts import Prompt
 from .tracker import ImageFeatures, Tracker
 
@@ -91,7 +92,11 @@ class ClipState:
 
 
 class ClipTracker(Tracker):
-    """In a finished clip a correction also looks up what its own frame left in the memory before."""
+    """In a finished clip, whose end is known, everything may be kept, and a correction also looks up what its
+    own frame left in the memory before.
+    """
+
+    policies = tuple(CLIP_POLICIES)
 
     def _past(self, bank: MemoryBank, now: int) -> MemoryBank:
         return bank

@@ -223,7 +223,7 @@ class MaskGenerator:
     ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], float]]:
         """Yields point (2,), logits (h, w) and predicted IoU of every mask that is good enough."""
         size = self.model.config.image_size
-        scaled = torch.from_numpy(points) / torch.tensor([shape[1], shape[0]]) * size
+        scaled = torch.from_numpy(points / np.array([shape[1], shape[0]], np.float32) * np.float32(size))
         scaled = scaled[:, None].to(self.model.device)
         logits, quality = self._decode(vision, scaled, None, self.multimask_output)
         answers = logits.shape[1]
@@ -242,7 +242,7 @@ class MaskGenerator:
             logits, quality = (torch.cat(parts) for parts in zip(*refined, strict=True))
         every = np.repeat(points, answers, axis=0)
         for point, mask, iou in zip(
-            every, logits.flatten(0, 1).cpu().numpy(), quality.flatten().tolist(), strict=True
+            every, logits.flatten(0, 1).float().cpu().numpy(), quality.flatten().tolist(), strict=True
         ):
             if self.pred_iou_thresh <= 0 or iou > self.pred_iou_thresh:
                 yield point, mask, iou

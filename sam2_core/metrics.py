@@ -20,7 +20,16 @@ BOUNDARY_TOLERANCE = 0.008
 
 
 def region_similarity(mask: BoolMask, annotation: BoolMask) -> float:
-    """J: intersection over union of two masks, 0..1; 1 where both are empty."""
+    """J: intersection over union of two masks, 0..1; 1 where both are empty.
+
+    Args:
+        mask: bool (H, W), or other numbers that are not 0 where the object is.
+        annotation: the same.
+
+    Raises:
+        ValueError: they differ in shape.
+    """
+    mask, annotation = _as_masks(mask, annotation)
     union = np.count_nonzero(mask | annotation)
     if union == 0:
         return 1.0
@@ -32,7 +41,16 @@ def boundary_measure(mask: BoolMask, annotation: BoolMask, tolerance: float = BO
 
     A boundary pixel is matched when the other boundary comes within `ceil(tolerance * diagonal)` pixels of
     it. The matching is the morphological one of DAVIS: dilation by a disk, not a bipartite assignment.
+
+    Args:
+        mask: bool (H, W), or other numbers that are not 0 where the object is.
+        annotation: the same.
+        tolerance: a share of the diagonal.
+
+    Raises:
+        ValueError: the masks differ in shape.
     """
+    mask, annotation = _as_masks(mask, annotation)
     boundary = boundary_pixels(mask)
     true_boundary = boundary_pixels(annotation)
     length = np.count_nonzero(boundary)
@@ -45,6 +63,13 @@ def boundary_measure(mask: BoolMask, annotation: BoolMask, tolerance: float = BO
     if precision + recall == 0:
         return 0.0
     return float(2 * precision * recall / (precision + recall))
+
+
+def _as_masks(mask: BoolMask, annotation: BoolMask) -> tuple[BoolMask, BoolMask]:
+    pair = np.asarray(mask) != 0, np.asarray(annotation) != 0
+    if pair[0].shape != pair[1].shape:
+        raise ValueError(f"prediction and annotation differ in shape: {sorted(one.shape for one in pair)}")
+    return pair
 
 
 def boundary_pixels(mask: BoolMask) -> BoolMask:

@@ -55,7 +55,8 @@ def preprocess(
         pixels = image if exact else cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
         normalised = np.asarray(cv2.LUT(np.ascontiguousarray(pixels), _NORMALISED))
         return torch.from_numpy(normalised).permute(2, 0, 1)[None].to(device)
-    tensor = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None].float() / 255.0
+    pixels = np.require(image, requirements=("C", "W"))  # torch warns of what it may not write to
+    tensor = torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None].float() / 255.0
     if not exact:
         tensor = F.interpolate(tensor, size=(size, size), mode="bilinear", antialias=True)
     mean = torch.tensor(IMAGENET_MEAN, device=device).view(1, 3, 1, 1)

@@ -8,7 +8,8 @@ from textwrap import shorten
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .checks import check_number
@@ -47,7 +48,8 @@ class Prompt:
     restart: bool = False
 
     def __post_init__(self) -> None:
-        _set(self, "object_id", _object_id(self.object_id))
+        if self.object_id is not None:
+            _set(self, "object_id", check_object_id(self.object_id))
         if not isinstance(self.label, str):
             raise PromptError(f"label {self.label!r} is a {type(self.label).__name__}: give a string")
         if not isinstance(self.restart, (bool, np.bool_)):
@@ -119,9 +121,12 @@ def _numbers(values: Any) -> str:
     return "(" + ", ".join(f"{v:g}" for v in np.asarray(values, np.float64).ravel()) + ")"
 
 
-def _object_id(value: Any) -> int | None:
-    if value is None:
-        return None
+def check_object_id(value: Any) -> int:
+    """An object's id as Python's int.
+
+    Raises:
+        PromptError: it is no whole number from 1 to 255.
+    """
     check_number("object id", value, 1, MAX_OBJECT_ID, whole=True, error=PromptError)
     return int(value)
 
@@ -139,16 +144,21 @@ def as_list(values: Any, what: str, form: str) -> list[Any]:
     return list(iterator)
 
 
-def as_array(values: Any, what: str, form: str, dtype: DTypeLike | None = None) -> NDArray[Any]:
+def as_array(values: Any, what: str, form: str) -> NDArray[Any]:
     """What a caller gave, as an array; a tensor may lie on any device.
 
     Raises:
         PromptError: it can't be read.
     """
     try:
-        return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values, dtype)
+        return np.asarray(_on_cpu(values) if isinstance(values, Tensor) else values)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise PromptError(f"{what} can't be read as numbers ({error}): give {form}") from None
+
+
+def _on_cpu(tensor: Tensor) -> Tensor:
+    """Where NumPy can read it; it has no bfloat16."""
+    return tensor.detach().cpu().float() if tensor.dtype == torch.bfloat16 else tensor.detach().cpu()
 
 
 def as_numbers(values: Any, what: str, form: str) -> NDArray[np.float64]:
@@ -157,7 +167,13 @@ def as_numbers(values: Any, what: str, form: str) -> NDArray[np.float64]:
     Raises:
         PromptError: it can't be read, or one of the numbers is not finite.
     """
-    array = as_array(values, what, form, np.float64)
+    given = as_array(values, what, form)
+    try:
+        if given.dtype.kind not in "biufO":  # text and complex numbers would be converted, too
+            raise TypeError(f"{reprlib.repr(values)} is {given.dtype}")
+        array = given.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise PromptError(f"{what} can't be read as numbers ({error}): give {form}") from None
     with np.errstate(over="ignore"):  # too large a number becomes infinite, and is refused as such
         single = array.astype(np.float32)
     if not np.isfinite(single).all():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,9 +18,10 @@ from .judgement import judge, prefer_expected
 from .masks import mask_to_box, without_small_pieces
 from .memory import MemoryBank
 from .memory_entry import MemoryEntry, Selection
+from .memory_policies import POLICIES
 from .model import ABSENT_LOGIT, SAM2, MaskOutput, VisionFeatures
 from .preprocessing import enlarge, mask_input, preprocess
-from .prompts import MAX_OBJECT_ID, Prompt, PromptError, as_list
+from .prompts import MAX_OBJECT_ID, Prompt, PromptError, as_list, check_object_id
 from .tracks import ImageFeatures, ObjectState, Track, state_bytes
 
 PREVIOUS_LOGIT_LIMIT = 32.0
@@ -42,11 +43,18 @@ class Tracker:
         ValueError: the memory settings don't fit the model, or max_objects is out of range.
     """
 
+    policies: Collection[str] = tuple(POLICIES)
+    """Names of the memory policies that it may have."""
+
     def __init__(
         self, model: SAM2, memory: MemoryConfig | None = None, max_objects: int = MAX_OBJECT_ID
     ) -> None:
         self.model = model
         self.memory = memory or model.config.memory
+        if (policy := self.memory.policy) not in self.policies:
+            raise ValueError(
+                f"memory policy {policy!r} is unknown here: choose from {', '.join(self.policies)}"
+            )
         check_number("max_objects", max_objects, 1, MAX_OBJECT_ID, whole=True)
         self.max_objects = max_objects
         slots = model.config.memory_slots - 1
@@ -179,7 +187,7 @@ class Tracker:
         Raises:
             PromptError: an id is unknown, or there is no list of them; none has been removed.
         """
-        gone = as_list(object_ids, "object ids", "a list of ids")
+        gone = [check_object_id(value) for value in as_list(object_ids, "object ids", "a list of ids")]
         self._check_known(gone)
         self._objects = {i: state for i, state in self._objects.items() if i not in gone}
 
@@ -225,11 +233,12 @@ class Tracker:
                 )
             taken.add(object_id)
             resolved[object_id] = replace(prompt, object_id=object_id)
-        if len(taken) > self.max_objects and not resolved.keys() <= self._objects.keys():
-            raise PromptError(
-                f"{len(self._objects)} of at most {self.max_objects} objects are tracked: "
-                "remove one first, or raise max_objects"
-            )
+        new = resolved.keys() - self._objects.keys()
+        if new and len(taken) > self.max_objects:
+            about = f"{len(self._objects)} of at most {self.max_objects} objects are tracked"
+            if len(new) > 1:
+                about += f" and {len(new) - 1} more asked for"
+            raise PromptError(f"{about}: remove one first, or raise max_objects")
         return resolved
 
     def _check_known(self, object_ids: Iterable[int]) -> None:

@@ -256,6 +256,8 @@ class VideoPredictor:
 
     def _object(self, state: ClipState, obj_id: Hashable) -> ClipObject:
         """The object of this id, or a new one, which is not among the known ones yet."""
+        if not isinstance(obj_id, Hashable) or isinstance(obj_id, Tensor):  # a tensor equals no other one
+            raise PromptError(f"object id {obj_id!r} is a {type(obj_id).__name__}: give a number or a text")
         known = state.objects.get(obj_id)
         if known is not None:
             return known
@@ -273,10 +275,13 @@ class VideoPredictor:
         reverse = one.directions.get(frame, False)
         bank = MemoryBank(state.tracker.memory) if begins else self._seen(state, one, frame, reverse)
         self._restore(state, one, frame, bank, one.newest_logits(frame))
-        state.tracker.advance(
-            self._features(state, frame), [], [replace(prompt, object_id=one.key)], frame, reverse
-        )
-        answer = self._taken(state, one)
+        try:
+            state.tracker.advance(
+                self._features(state, frame), [], [replace(prompt, object_id=one.key)], frame, reverse
+            )
+            answer = self._taken(state, one)
+        finally:
+            state.tracker.reset()
         as_prompted = begins or self.add_all_frames_to_correct_as_cond
         one.answers[frame] = replace(answer, entry=replace(answer.entry, prompted=as_prompted))
         one.prompts[frame] = prompt
@@ -298,15 +303,18 @@ class VideoPredictor:
     @torch.inference_mode()
     def _track(self, state: ClipState, objects: list[ClipObject], frame: int, reverse: bool) -> None:
         """Brings objects to a frame, together, and keeps what that leaves."""
-        for one in objects:
-            seen = self._seen(state, one, frame, reverse)
-            in_sight = frame + (1 if reverse else -1) not in one.out_of_sight
-            self._restore(state, one, frame, seen, next(iter(one.logits.values())), in_sight)
-        state.tracker.advance(
-            self._features(state, frame), [one.key for one in objects], index=frame, reverse=reverse
-        )
-        for one in objects:
-            one.take(frame, self._taken(state, one))
+        try:
+            for one in objects:
+                seen = self._seen(state, one, frame, reverse)
+                in_sight = frame + (1 if reverse else -1) not in one.out_of_sight
+                self._restore(state, one, frame, seen, next(iter(one.logits.values())), in_sight)
+            state.tracker.advance(
+                self._features(state, frame), [one.key for one in objects], index=frame, reverse=reverse
+            )
+            for one in objects:
+                one.take(frame, self._taken(state, one))
+        finally:
+            state.tracker.reset()
 
     def _seen(self, state: ClipState, one: ClipObject, frame: int, reverse: bool) -> MemoryBank:
         """The part of an object's memory that a frame sees, where the model is."""
@@ -332,7 +340,6 @@ class VideoPredictor:
     def _taken(self, state: ClipState, one: ClipObject) -> Answer:
         """What the tracker made of the object in the frame that it was just brought to."""
         result = state.tracker.snapshot()[one.key]
-        state.tracker.restore(one.key, None)
         entry, logits = result.bank.entries[-1].to(state.storage), result.logits.to(state.storage)
         return Answer(entry, logits, result.in_sight)
 
@@ -355,7 +362,7 @@ class VideoPredictor:
         for row, one in enumerate(objects):
             logits = one.newest_logits(frame)
             if logits is not None and one.in_sight(frame):
-                low = logits[0, 0].cpu().numpy()
+                low = logits[0, 0].float().cpu().numpy()
                 if frame not in one.prompts:
                     low = without_small_pieces(low, config.smallest_piece)
                 masks[row, 0] = enlarge(low, height, width, config.preprocessing)
@@ -366,6 +373,8 @@ class VideoPredictor:
 
 
 def _check_frame(state: ClipState, frame: int) -> None:
+    if isinstance(frame, bool) or not isinstance(frame, (int, np.integer)):
+        raise PromptError(f"frame {frame!r} is not a whole number: give 0 to {len(state.clip) - 1}")
     if not 0 <= frame < len(state.clip):
         raise PromptError(f"frame {frame} is not in the clip: give 0 to {len(state.clip) - 1}")
 

@@ -91,6 +91,15 @@ def test_the_embedded_model_finds_the_things_of_a_photo_with_its_own_settings(na
     assert MaskGenerator(nano, point_grids=grid).points_per_side is None
 
 
+def test_settings_of_the_caller_s_pytorch_do_not_matter(small_nano: SAM2) -> None:
+    torch.set_default_device("meta")
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert MaskGenerator(small_nano, points_per_side=2, **LOOSE).generate(draw(0))
+    finally:
+        torch.set_default_device(None)
+
+
 def test_the_forms_of_output_say_the_same(nano: SAM2) -> None:
     forms = {
         mode: MaskGenerator(nano, points_per_side=3, output_mode=mode, **LOOSE).generate(draw(0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,6 +66,11 @@ def test_for_a_finished_clip_nothing_is_forgotten_and_an_image_sees_what_it_sees
         assert sorted((n, e.index) for n, e in seen) == sorted((n, e.index) for n, e in expected)
     assert clip.with_entry(entry(50, prompted=True)).entries[-1].index == 50
     assert "everything" not in POLICIES, "a stream would fill the memory"
+
+
+def test_a_stream_does_not_keep_everything(small_nano: SAM2) -> None:
+    with pytest.raises(ValueError, match="'everything' is unknown here: choose from fifo,"):
+        Tracker(small_nano, replace(small_nano.config.memory, policy="everything"))
 
 
 def test_a_stream_that_runs_backwards_sees_what_comes_after() -> None:

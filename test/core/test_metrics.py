@@ -47,6 +47,14 @@ def test_the_boundary_lies_half_a_pixel_towards_the_origin() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("measure", [region_similarity, boundary_measure])
+def test_what_is_not_zero_is_the_object_and_masks_of_two_shapes_are_refused(measure) -> None:
+    mask = disk(60, 50, 20)
+    assert measure(mask.astype(np.uint8) * 2, mask.astype(np.uint8)) == 1
+    with pytest.raises(ValueError, match="differ in shape"):
+        measure(mask, mask[:1])
+
+
 def test_an_object_counts_from_its_first_appearance_on() -> None:
     scores = ObjectScores()
     scores.add({}, {1: disk(80, 60, 20)})

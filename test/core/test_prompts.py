@@ -22,6 +22,8 @@ from sam2_core import Prompt, PromptError
         ({"points": [[float("nan"), 2]]}, "NaN or infinity"),
         ({"points": [[float("inf"), 2]]}, "NaN or infinity"),
         ({"points": [["left", "right"]]}, "can't be read as numbers"),
+        ({"points": [["1", "2"]]}, "can't be read as numbers"),
+        ({"points": [[1 + 2j, 2]]}, "can't be read as numbers"),
         ({"points": [[1, 2], [3]]}, "can't be read as numbers"),
         ({"points": [[10**400, 2]]}, "can't be read as numbers"),
         ({"points": [torch.ones(2, requires_grad=True)]}, "can't be read as numbers"),
@@ -81,6 +83,11 @@ def test_a_point_just_inside_the_image_stays_inside() -> None:
 def test_a_tensor_that_gradients_flow_to_is_taken_like_any_other() -> None:
     points = torch.tensor([[1.0, 2.0]], requires_grad=True)
     assert Prompt(1, points=points).points.tolist() == [[1, 2]]
+
+
+def test_a_tensor_of_a_kind_that_numpy_lacks_is_taken_like_any_other() -> None:
+    points = Prompt(1, points=torch.tensor([[3.0, 4.0]], dtype=torch.bfloat16)).points
+    assert points.tolist() == [[3, 4]]
 
 
 def test_points_count_as_clicks_on_the_object_unless_labels_say_otherwise() -> None:

@@ -183,6 +183,9 @@ def test_removing_an_unknown_object_is_refused_and_removes_none(small_nano: SAM2
         tracker.remove([1, 9])
     with pytest.raises(PromptError, match="object ids 1 are no list: give a list of ids"):
         tracker.remove(1)  # type: ignore[arg-type]
+    for other in (True, 1.0, "1", [1]):
+        with pytest.raises(PromptError, match="is not a whole number: give 1 to 255"):
+            tracker.remove([other])  # type: ignore[list-item]
     assert tracker.object_ids == [1]
     tracker.remove([1])
     assert tracker.step(frame(1)) == []

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -140,6 +141,32 @@ def test_what_is_out_of_sight_has_no_mask_until_it_is_prompted_again() -> None:
     _, _, masks = predictor.add_new_points_or_box(state, 3, 1, box=red_box(3))
     assert overlap((masks[0, 0] > 0).numpy(), red_box(3)) > 0.75
     assert seen() == {1: True, 2: False, 3: True, 4: False}
+
+
+def test_under_autocast_it_works_as_well(predictor: VideoPredictor) -> None:
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        state = predictor.init_state(clip(2))
+        predictor.add_new_points_or_box(state, 0, 1, box=red_box(0))
+        *_, (_, _, masks) = predictor.propagate_in_video(state)
+    assert overlap((masks[0, 0] > 0).numpy(), red_box(1)) > 0.75
+
+
+@pytest.mark.parametrize(
+    ("frame", "obj_id", "message"),
+    [
+        (0.0, 1, "frame 0.0 is not a whole number: give 0 to 1"),
+        (True, 1, "frame True is not a whole number"),
+        (0, [1], r"object id \[1\] is a list: give a number or a text"),
+        (0, torch.tensor(1), r"object id tensor\(1\) is a Tensor"),
+    ],
+)
+def test_a_frame_is_a_number_and_an_id_a_key(
+    predictor: VideoPredictor, frame: Any, obj_id: Any, message: str
+) -> None:
+    state = predictor.init_state(clip(2))
+    with pytest.raises(PromptError, match=message):
+        predictor.add_new_points_or_box(state, frame, obj_id, box=red_box(0))
+    assert not state.obj_ids
 
 
 @pytest.mark.parametrize(("dtype", "mark"), [("uint8", 7), ("int64", 255), ("float32", 1)])
