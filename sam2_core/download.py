@@ -129,6 +129,9 @@ def _fetch(
                 reason = str(error.reason)
             except (TimeoutError, http.client.HTTPException, ConnectionError, ssl.SSLError) as error:
                 reason = str(error) or type(error).__name__
+            except ValueError as error:
+                reason = f"not an address: {error}"
+                fruitless = FRUITLESS_TRIES
             part.flush()
             if part.tell() >= official.size:
                 break

@@ -13,7 +13,7 @@ from typing import Protocol
 import cv2
 
 from .masks import area, composite, encode_rle, overlay, save_palette_png
-from .sources import Frame
+from .sources import Frame, capture_address
 from .tracker import Track
 
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
@@ -61,8 +61,20 @@ class OverlayVideo:
         self._writer.write(picture)
 
     def close(self) -> None:
-        if self._writer is not None:
-            self._writer.release()
+        """Completes the video.
+
+        Raises:
+            OutputError: its last image can't be read: not all of it was written, though OpenCV says nothing.
+        """
+        if self._writer is None:
+            return
+        self._writer.release()
+        written = cv2.VideoCapture(capture_address(str(self._path)))
+        written.set(cv2.CAP_PROP_POS_FRAMES, written.get(cv2.CAP_PROP_FRAME_COUNT) - 1)
+        is_whole = written.read()[0]
+        written.release()
+        if not is_whole:
+            raise OutputError(f"{self._path}: could not be written to its end: is the disk full?")
 
 
 class MaskFolder:

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from .masks import decode_rle, load_id_image
-from .prompts import Prompt, PromptError
+from .paths import expanded
+from .prompts import MAX_OBJECT_ID, Prompt, PromptError
 
 Script = dict[int, list[Prompt]]
 """Prompts by the number of their frame, from 0."""
@@ -59,7 +60,7 @@ def add_prompt_options(parser: argparse.ArgumentParser, video: bool = True) -> N
     for option, form, text in options:
         group.add_argument(option, metavar=form, help=text, dest="script", action=_Record)
     if video:
-        group.add_argument("--prompts", metavar="FILE", type=Path, help=f"JSON: {FORM}")
+        group.add_argument("--prompts", metavar="FILE", type=expanded, help=f"JSON: {FORM}")
 
 
 def files_read(options: argparse.Namespace) -> list[str | Path | None]:
@@ -139,7 +140,7 @@ def script_from_options(recorded: Sequence[tuple[str, str]] | None, file: Path |
         elif option == "mask":
             if (frame, object_id) in parts and parts[frame, object_id].mask is not None:
                 object_id, named = _next(parts), False
-            path = Path(text)
+            path = expanded(text)
             masks = {object_id: _mask_of_file(path, object_id)} if named else _masks_of_file(path, object_id)
             for found, mask in masks.items():
                 if parts[frame, found].mask is not None:
@@ -155,7 +156,14 @@ def script_from_options(recorded: Sequence[tuple[str, str]] | None, file: Path |
 
 def _next(parts: dict[tuple[int, int], _Parts]) -> int:
     """The id of a new object."""
-    return max(taken for _, taken in parts) + 1
+    taken = {object_id for _, object_id in parts}
+    highest = max(taken)
+    if highest < MAX_OBJECT_ID:
+        return highest + 1
+    free = next((number for number in range(1, MAX_OBJECT_ID) if number not in taken), None)
+    if free is None:
+        raise PromptError(f"all {MAX_OBJECT_ID} object ids are in use: show fewer objects")
+    return free
 
 
 def script_from_file(path: Path) -> Script:

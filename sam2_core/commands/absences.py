@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from ..datasets import VideoSequence
 from ..evaluation import make_prompt, read_frame
 from ..metrics import Score, boundary_measure, region_similarity
 from ..model import SAM2
+from ..paths import expanded
 from ..tracker import Tracker
 from .common import (
     CommandError,
@@ -71,7 +71,7 @@ def add(benchmarks: Any) -> None:
         "it is away, and J&F after its return beside that of the untouched video, all in percent.",
     )
     add_dataset_options(parser, prompt="mask")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores there, too")
+    parser.add_argument("--json", type=expanded, metavar="FILE", help="write the scores there, too")
     add_model_options(parser)
     add_memory_options(parser)
     parser.set_defaults(run=run)

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,6 +29,7 @@ from ..compiling import compile_model
 from ..configs import MODELS, EfficientNetConfig
 from ..loading import precision_name
 from ..model import SAM2
+from ..paths import expanded
 from . import absences, late_clicks
 from .common import CommandError, add_model_options, check_outputs, load, numbers, positive, write_json
 
@@ -89,7 +89,7 @@ def add(commands: Any) -> None:
         action="store_true",
         help="also tell how near the machine's matrix products each stage of ours comes",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures; -: to stdout, alone")
+    parser.add_argument("--json", type=expanded, metavar="FILE", help="write figures; -: to stdout, alone")
     add_model_options(parser, everyone=True)
     parser.set_defaults(run=run)
     accuracy = parser.add_subparsers(title="instead of times", metavar="BENCHMARK")

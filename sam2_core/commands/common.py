@@ -68,7 +68,7 @@ def add_dataset_options(parser: argparse.ArgumentParser, prompt: str) -> None:
         prompt: the default.
     """
     parser.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="laid out like DAVIS 2016 or 2017, MOSE or SA-V"
+        "folder", type=expanded, metavar="FOLDER", help="laid out like DAVIS 2016 or 2017, MOSE or SA-V"
     )
     parser.add_argument(
         "--prompt", default=prompt, choices=PROMPTS, help="what is shown of an object; default: %(default)s"
@@ -187,7 +187,8 @@ def check_outputs(
         place = path.resolve()
         if place in read:
             raise CommandError(f"{option} {path} is what is read: give another place")
-        if videos & {place, *place.parents}:
+        is_dataset = option not in files and dataset is not None and place == dataset.resolve()
+        if is_dataset or videos & {place, *place.parents}:
             raise CommandError(f"{option} {path} lies in the dataset: give another place")
         if place in taken:
             raise CommandError(f"{option} {path} is where {taken[place]} goes: give each a place of its own")

@@ -11,6 +11,7 @@ from typing import Any
 from ..configs import MODELS, EverythingConfig
 from ..mask_generator import MaskGenerator
 from ..masks import decode_rle, overlay_all
+from ..paths import expanded
 from ..sources import read_picture
 from .common import (
     CommandError,
@@ -47,14 +48,14 @@ def add(commands: Any) -> None:
         help="find every mask of a picture",
         description="Find the masks of everything in a picture, and print their count and the time it took.",
     )
-    parser.add_argument("photo", type=Path, metavar="PHOTO", help="a picture file")
+    parser.add_argument("photo", type=expanded, metavar="PHOTO", help="a picture file")
     outputs = parser.add_argument_group("outputs", "without any: the picture, as NAME_everything.png")
     outputs.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="the picture with every mask in its colour"
+        "-o", "--output", type=expanded, metavar="FILE", help="the picture with every mask in its colour"
     )
     outputs.add_argument("--show", action="store_true", help="show it in a window")
     outputs.add_argument(
-        "--json", type=Path, metavar="FILE", help="the masks as COCO run-length codes, with SAM's keys"
+        "--json", type=expanded, metavar="FILE", help="the masks as COCO run-length codes, with SAM's keys"
     )
     outputs.add_argument(
         "--alpha", type=float, default=0.5, help="weight of the colours; default: %(default)s"

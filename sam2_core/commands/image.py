@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..image_predictor import ImagePredictor
 from ..masks import BoolMask, area, composite, encode_rle, mask_to_box, overlay, save_palette_png
+from ..paths import expanded
 from ..prompt_script import add_prompt_options, files_read, script_from_options
 from ..prompts import Prompt
 from ..sources import read_picture
@@ -57,16 +58,16 @@ def add(commands: Any) -> None:
         "these a window opens in which one clicks on them.",
         epilog="example: sam2 image photo.jpg --point 320,240 --point 20,20,0 -o out.png",
     )
-    parser.add_argument("photo", type=Path, metavar="PHOTO", help="a picture file")
+    parser.add_argument("photo", type=expanded, metavar="PHOTO", help="a picture file")
     add_prompt_options(parser, video=False)
     outputs = parser.add_argument_group("outputs", "without any: the picture, as NAME_sam2.png")
     outputs.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="the picture with the masks over it"
+        "-o", "--output", type=expanded, metavar="FILE", help="the picture with the masks over it"
     )
     outputs.add_argument("--show", action="store_true", help="show it in a window")
-    outputs.add_argument("--ids", type=Path, metavar="FILE", help="the objects' ids as an indexed PNG")
+    outputs.add_argument("--ids", type=expanded, metavar="FILE", help="the objects' ids as an indexed PNG")
     outputs.add_argument(
-        "--json", type=Path, metavar="FILE", help="masks as COCO run-length codes, with boxes"
+        "--json", type=expanded, metavar="FILE", help="masks as COCO run-length codes, with boxes"
     )
     outputs.add_argument(
         "--alpha", type=float, default=0.5, help="weight of the overlay's colours; default: %(default)s"

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from ..live import LiveResult, LiveTracker
 from ..masks import BoolMask
 from ..metrics import Score, boundary_measure, region_similarity
 from ..model import SAM2
+from ..paths import expanded
 from ..prompts import Prompt
 from ..tracker import Tracker
 from .common import (
@@ -90,7 +90,7 @@ def add(benchmarks: Any) -> None:
     parser.add_argument(
         "--ages", nargs="+", type=positive, default=list(AGES), metavar="IMAGES", help="5 12 25"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores there, too")
+    parser.add_argument("--json", type=expanded, metavar="FILE", help="write the scores there, too")
     add_model_options(parser)
     add_memory_options(parser)
     parser.set_defaults(run=run)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..image_predictor import ImagePredictor
 from ..masks import overlay
 from ..outputs import BoxCsv, MaskFolder, Output, OverlayVideo, RunLengthJson
+from ..paths import expanded
 from ..prompt_script import Script, add_prompt_options, files_read, script_from_options
 from ..prompts import Prompt, PromptError
 from ..sources import FASTEST_FPS, SLOWEST_FPS, Frame, Source, open_source
@@ -108,13 +109,15 @@ def add(commands: Any) -> None:
     )
     outputs = parser.add_argument_group("outputs", "without any: the overlay video, as NAME_sam2.mp4")
     outputs.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="overlay video: .mp4, .mkv, .mov or .avi"
+        "-o", "--output", type=expanded, metavar="FILE", help="overlay video: .mp4, .mkv, .mov or .avi"
     )
     outputs.add_argument(
-        "--masks", type=Path, metavar="DIR", help="a PNG per frame, indexed, in the DAVIS palette"
+        "--masks", type=expanded, metavar="DIR", help="a PNG per frame, indexed, in the DAVIS palette"
     )
-    outputs.add_argument("--json", type=Path, metavar="FILE", help="COCO results with run-length codes")
-    outputs.add_argument("--boxes", type=Path, metavar="FILE", help="boxes as CSV in the MOTChallenge format")
+    outputs.add_argument("--json", type=expanded, metavar="FILE", help="COCO results with run-length codes")
+    outputs.add_argument(
+        "--boxes", type=expanded, metavar="FILE", help="boxes as CSV in MOTChallenge's format"
+    )
     outputs.add_argument(
         "--alpha", type=float, default=0.5, help="weight of the overlay's colours; default: %(default)s"
     )
@@ -231,7 +234,9 @@ def _naming(frame: int) -> Iterator[None]:
 
 @contextmanager
 def _stop_on_signal() -> Iterator[list[int]]:
-    """Ctrl-C or a polite kill fills the list instead of interrupting a write; the second one interrupts."""
+    """Ctrl-C, a polite kill or a closed terminal fills the list instead of interrupting a write; the second
+    one interrupts.
+    """
     received: list[int] = []
 
     def note(number: int, _frame: object) -> None:
@@ -239,7 +244,10 @@ def _stop_on_signal() -> Iterator[list[int]]:
             raise KeyboardInterrupt
         received.append(number)
 
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    ending = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else nohup is to keep it running
+        ending.append(signal.SIGHUP)
+    previous = {number: signal.signal(number, note) for number in ending}
     try:
         yield received
     finally:

@@ -6,7 +6,9 @@ import json
 import re
 import signal
 import subprocess
+import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -118,12 +120,19 @@ def test_track_says_so_when_a_video_ends_before_its_time(
     assert f"of {FRAMES} frames: is it damaged?" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interruption_leaves_complete_files(tmp_path: Path, number: int) -> None:
     source = write_folder(tmp_path / "frames", 400)
     command = [*COMMAND, "track", str(source), "--point", "40,48", "-o", "o.mp4", "--masks", "masks"]
     command += ["--json", "o.json", "--boxes", "o.csv"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=ENVIRONMENT)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        preexec_fn=partial(signal.signal, number, signal.SIG_DFL),  # who runs the tests may ignore it
+    )
     deadline = time.monotonic() + 120
     while not (tmp_path / "masks" / "00002.png").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -136,6 +145,33 @@ def test_an_interruption_leaves_complete_files(tmp_path: Path, number: int) -> N
     assert len(json.loads((tmp_path / "o.json").read_text())) == masks
     assert len(read_video(tmp_path / "o.mp4")) == masks
     assert len((tmp_path / "o.csv").read_text().splitlines()) == masks
+
+
+FULL_DISK = """
+import resource, signal, sys
+from sam2_core.cli import main
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing on fails then, as on a full disk
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("name", ["o.mp4", "o.avi"])
+def test_a_video_that_is_cut_off_by_a_full_disk_is_an_error(tmp_path: Path, name: str) -> None:
+    source = write_video(tmp_path / "clip.mp4")
+    command = [sys.executable, "-c", FULL_DISK, "track", str(source), "--point", "40,48", "-o", name]
+    done = subprocess.run(
+        command, capture_output=True, text=True, errors="replace", cwd=tmp_path, env=ENVIRONMENT, check=False
+    )
+    assert done.returncode == 2
+    assert f"sam2 track: {name}: could not be written to its end: is the disk full?" in done.stderr
+
+
+def test_a_file_may_be_named_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    cv2.imwrite(str(tmp_path / "photo.png"), picture(0)[0][..., ::-1])
+    assert sam2("image", "~/photo.png", "--point", "40,48", "--output=~/o.png") == 0
+    assert (tmp_path / "o.png").is_file()
 
 
 def test_masks_of_another_run_are_mentioned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -195,6 +195,15 @@ def test_a_mirror_without_a_scheme_is_refused(monkeypatch: pytest.MonkeyPatch, t
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("mirror", ["http://[::1", "http://127.0.0.1/\u00fc"])
+def test_a_mirror_that_is_no_address_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mirror: str
+) -> None:
+    monkeypatch.setenv("SAM2_MIRROR", mirror)
+    with pytest.raises(CheckpointError, match=r"could not be downloaded \(not an address: "):
+        fetch(tmp_path)
+
+
 def test_two_downloads_of_one_file_do_not_mix(server: Server, tmp_path: Path) -> None:
     server.stall_once_after = 1000
     first = threading.Thread(target=fetch, args=(tmp_path,))

@@ -60,6 +60,11 @@ def test_a_second_box_begins_the_next_object() -> None:
     assert (third.box.tolist(), third.points.tolist()) == ([6, 6, 8, 8], [[7, 7]])
 
 
+def test_after_the_highest_id_the_next_object_gets_a_free_one() -> None:
+    given = script("--object", "255", "--box", "1,2,3,4", "--box", "5,6,7,8")
+    assert [prompt.object_id for prompt in given[0]] == [255, 1]
+
+
 def test_nothing_said_makes_no_prompts() -> None:
     assert script() == {}
 
