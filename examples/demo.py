@@ -219,7 +219,8 @@ def main() -> int:
     try:
         with free_domain(), running(executables(find_video())) as started:
             rclpy.init()
-            client = Client("demo", started)
+            node, camera = started
+            client = Client("demo", [node], [camera])
             prompted = run(client, recording)
             client.node.destroy_node()
             rclpy.shutdown()

@@ -257,10 +257,19 @@ class Camera:
             if raw:
                 self._overlay.publish(conversions.image_message(picture, "rgb8", header))
             if jpeg:
-                self._overlay_jpeg.publish(conversions.compressed_message(picture, header))
+                self._publish_jpeg(picture, header)
         if not result.again:  # else the time since the image was seen is nobody's delay
             latency_ms = (self._node.get_clock().now().nanoseconds - result.stamp) * 1e-6
             self._meter.published(latency_ms, result.model_seconds * 1e3)
+
+    def _publish_jpeg(self, picture: conversions.RgbImage, header: Header) -> None:
+        try:
+            message = conversions.compressed_message(picture, header)
+        except conversions.ImageError as error:
+            if self._is_news("overlay"):
+                self._logger.warning(f"{self._name}: no compressed overlay: {error}")
+            return
+        self._overlay_jpeg.publish(message)
 
     def _frame_id(self, stamp: int) -> str:
         with self._lock:

@@ -31,11 +31,21 @@ class ClientError(RuntimeError):
 def running(commands: dict[str, Sequence[str]]) -> Iterator[list[subprocess.Popen]]:
     """Executables of this package as processes, ended cleanly whatever happens.
 
+    SIGTERM and SIGHUP, which would leave them running, become `SystemExit` meanwhile.
+
     Args:
         commands: by the executable's name, its arguments.
     """
     python = [sys.executable, "-m"]
     started: list[subprocess.Popen] = []
+
+    def end(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    ending = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else nohup is to keep it running
+        ending.append(signal.SIGHUP)
+    previous = {number: signal.signal(number, end) for number in ending}
     try:
         for name, arguments in commands.items():
             started.append(subprocess.Popen([*python, f"sam2_ros.{name}", *arguments]))
@@ -49,6 +59,8 @@ def running(commands: dict[str, Sequence[str]]) -> Iterator[list[subprocess.Pope
         for process in started:
             process.kill()
             process.wait()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 class Client:
@@ -56,12 +68,16 @@ class Client:
 
     Args:
         name: of its node.
-        processes: those that it talks to; when one of them fails, waiting is over.
+        lasting: processes that it talks to; when one of them ends, waiting is over.
+        others: processes that may end by themselves, but not fail.
     """
 
-    def __init__(self, name: str, processes: Sequence[subprocess.Popen]) -> None:
+    def __init__(
+        self, name: str, lasting: Sequence[subprocess.Popen], others: Sequence[subprocess.Popen] = ()
+    ) -> None:
         self.node = Node(name)
-        self._processes = processes
+        self._lasting = lasting
+        self._others = others
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
 
@@ -86,7 +102,8 @@ class Client:
                 raise ClientError(f"gave up waiting for {what} after {PATIENCE:g} s")
 
     def _check(self, what: str) -> None:
-        if any(process.poll() not in (None, 0) for process in self._processes):
+        ended = any(process.poll() is not None for process in self._lasting)
+        if ended or any(process.poll() not in (None, 0) for process in self._others):
             raise ClientError(f"a process ended while waiting for {what}: its output stands above")
 
     def call(self, kind: Any, service: str, request: Any) -> Any:

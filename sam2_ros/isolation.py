@@ -8,8 +8,9 @@ import random
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 DOMAIN_IDS = range(1, 102)
 """Up to 101 the ports of a domain lie below those that Linux hands out to clients."""
@@ -24,14 +25,8 @@ def free_domain() -> Iterator[int]:
         RuntimeError: all ids are in use.
     """
     for domain_id in random.sample(DOMAIN_IDS, len(DOMAIN_IDS)):
-        lock = (Path(tempfile.gettempdir()) / f"ros_domain_{domain_id}.lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            continue
-        with lock:
-            if _is_free(domain_id):
+        with _opened(domain_id) as lock:
+            if _is_locked(lock) and _is_free(domain_id):
                 os.environ.update(
                     ROS_DOMAIN_ID=str(domain_id),
                     ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST",
@@ -42,6 +37,23 @@ def free_domain() -> Iterator[int]:
     raise RuntimeError(
         f"no free ROS domain id between {DOMAIN_IDS[0]} and {DOMAIN_IDS[-1]}: end some ROS programs"
     )
+
+
+def _opened(domain_id: int) -> IO[str]:
+    """The file whose lock means that a domain is in use; of another user's reading is allowed, and enough."""
+    path = Path(tempfile.gettempdir()) / f"ros_domain_{domain_id}.lock"
+    with suppress(FileExistsError):
+        path.open("x").close()
+    return path.open()
+
+
+def _is_locked(file: IO[str]) -> bool:
+    """Locks a file for this process, until it is closed. Returns: whether nobody else had locked it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _is_free(domain_id: int) -> bool:

@@ -40,6 +40,19 @@ class _Stop:
             os._exit(0)
 
 
+def spin_briefly() -> None:
+    """Have PyTorch's threads spin for some tens of microseconds while they wait for one another, before they
+    sleep.
+
+    Sleeping at once costs a quarter of the frame rate; spinning for milliseconds, OpenMP's default, takes
+    cores from other programs for nothing. Where those want the cores there are fewer threads
+    (sam2_core/threads.py, docs/performance.md). OpenMP reads this when PyTorch is imported. What the
+    environment says of it holds.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+
 def run(make_node: Callable[[Callable[[], None]], Any], args: list[str] | None = None) -> int:
     """Runs a node until it says that it has finished, or a signal comes.
 

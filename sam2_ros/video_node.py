@@ -88,14 +88,23 @@ class VideoPublisher(Node):
             return
         self._rate, self._paused = settings.rate, settings.paused
         self.add_post_set_parameters_callback(self._on_set)
-        self._publisher = self.create_publisher(
-            Image,
-            "image_raw",
-            QoSProfile(depth=10),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
-        if settings.pace_topic:
-            self.create_subscription(Detection2DArray, settings.pace_topic, self._on_detections, 10)
+        try:
+            self._publisher = self.create_publisher(
+                Image,
+                "image_raw",
+                QoSProfile(depth=10),
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            )
+            if settings.pace_topic:
+                self.create_subscription(Detection2DArray, settings.pace_topic, self._on_detections, 10)
+        except Exception as error:  # rclpy has many kinds
+            topics = f"image_raw or pace_topic '{settings.pace_topic}'"
+            self.get_logger().error(
+                f"{topics} cannot be used: {' '.join(str(error).split())}. "
+                "Correct the topic's name or qos_overrides and start again"
+            )
+            self._end(1)
+            return
         self._thread = threading.Thread(target=self._run, args=(settings,), name="video", daemon=True)
         self._thread.start()
 

@@ -158,6 +158,7 @@ def test_it_goes_on_when_detections_do_not_come(publish: Publish, client: Client
         ("/nowhere/clip.mp4", {}, "source /nowhere/clip.mp4 does not exist"),
         ("77", {}, "source 77 cannot be opened as a webcam"),
         ("clip.avi", {"start": -1}, "start"),
+        ("clip.avi", {"pace_topic": "bad topic"}, "pace_topic 'bad topic' cannot be used"),
         ("clip.avi", {"start": 99, "wait_for_subscribers": 0}, "clip.avi has no image number 99"),
     ],
 )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,19 @@ def test_every_number_of_objects_is_measured_with_every_number_of_busy_programs(
         assert int(row["threads"]) >= 1
 
 
+def test_a_polite_kill_leaves_nothing_running() -> None:
+    command = [sys.executable, "-m", "sam2_ros.node_benchmark", *QUICK, "--busy", "1", "--seconds", "600"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    own = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    deadline = time.monotonic() + 120
+    while len(children := own.read_text().split()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.terminate()
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert len(children) == 2, "the node and a busy program"
+    assert not [child for child in children if Path(f"/proc/{child}").exists()]
+
+
 def test_what_the_node_refuses_ends_it_with_the_reason() -> None:
     done = node_benchmark(*QUICK, "-p", "model:=sam9")
     assert done.returncode == 1
@@ -49,6 +64,7 @@ def test_what_the_node_refuses_ends_it_with_the_reason() -> None:
         (["--objects", "0"], "argument --objects: 0 is not above 0"),
         (["--seconds", "nan"], "argument --seconds: 'nan' is not above 0"),
         (["--json", "."], "--json . is a folder: give a file's name"),
+        ([*QUICK, "--objects", "20"], "the node tracks at most 16: give -p max_objects:=20"),
         ([*QUICK, "-p", "image_transport:=compressed"], "image_transport:=compressed: give raw"),
     ],
 )
