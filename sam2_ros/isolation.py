@@ -25,8 +25,12 @@ def free_domain() -> Iterator[int]:
         RuntimeError: all ids are in use.
     """
     for domain_id in random.sample(DOMAIN_IDS, len(DOMAIN_IDS)):
-        with _opened(domain_id) as lock:
-            if _is_locked(lock) and _is_free(domain_id):
+        try:
+            lock = _opened(domain_id)
+        except PermissionError:  # another user's, who lets nobody read it
+            continue
+        with lock:
+            if _try_to_lock(lock) and _is_free(domain_id):
                 os.environ.update(
                     ROS_DOMAIN_ID=str(domain_id),
                     ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST",
@@ -47,7 +51,7 @@ def _opened(domain_id: int) -> IO[str]:
     return path.open()
 
 
-def _is_locked(file: IO[str]) -> bool:
+def _try_to_lock(file: IO[str]) -> bool:
     """Locks a file for this process, until it is closed. Returns: whether nobody else had locked it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
