@@ -222,8 +222,8 @@ def test_a_closed_tracker_holds_nothing_of_the_past(small_nano: SAM2, frame: Fra
     worker.close()
 
 
-def test_closing_answers_everything_and_silences_callbacks(small_nano: SAM2, frame: Frames) -> None:
-    stream = Stream(small_nano, frame)
+def hold_in_callback(stream: Stream) -> threading.Event:
+    """Shows an image; returns while its callback waits for what is returned."""
     entered, gate = threading.Event(), threading.Event()
 
     def hold(result: LiveResult) -> None:
@@ -231,8 +231,14 @@ def test_closing_answers_everything_and_silences_callbacks(small_nano: SAM2, fra
         gate.wait(PATIENCE)
 
     stream.live.on_result(hold)
-    stream.live.submit(frame(0), PERIOD)
-    entered.wait(PATIENCE)
+    stream.live.submit(stream.frame(0), PERIOD)
+    assert entered.wait(PATIENCE)
+    return gate
+
+
+def test_closing_answers_everything_and_silences_callbacks(small_nano: SAM2, frame: Frames) -> None:
+    stream = Stream(small_nano, frame)
+    gate = hold_in_callback(stream)
     waiting: list[Future[Track]] = [stream.live.prompt(Prompt(i, points=[[50, 90]])) for i in range(1, 5)]
     closer = threading.Thread(target=stream.live.close)
     closer.start()
@@ -252,15 +258,7 @@ def test_whoever_closes_it_a_second_time_waits_for_the_last_callback_too(
     small_nano: SAM2, frame: Frames
 ) -> None:
     stream = Stream(small_nano, frame)
-    entered, gate = threading.Event(), threading.Event()
-
-    def hold(result: LiveResult) -> None:
-        entered.set()
-        gate.wait(PATIENCE)
-
-    stream.live.on_result(hold)
-    stream.live.submit(frame(0), PERIOD)
-    entered.wait(PATIENCE)
+    gate = hold_in_callback(stream)
     closers = [threading.Thread(target=stream.live.close) for _ in range(2)]
     for closer in closers:
         closer.start()
