@@ -25,6 +25,12 @@ SETTLE_SECONDS = 0.5
 
 POLL_SECONDS = 0.05
 
+GUID_PREFIX = 12
+"""So many bytes of an endpoint's id belong to its process (DDS-RTPS 2.5, 9.3.1)."""
+
+UNKNOWN_NODE = "_NODE_NAME_UNKNOWN_"
+"""What rcl calls the node of an endpoint that it has just found."""
+
 LONGEST_WAIT_SECONDS = 60.0
 
 
@@ -47,7 +53,7 @@ class VideoSettings:
     count: int = parameter(0, "How many images to publish. 0: up to the end.", minimum=0, maximum=2**31 - 1)
     wait_for_subscribers: int = parameter(
         1,
-        "Publish the first image only when so many subscribers have been found. 0: at once.",
+        "Publish the first image only when so many nodes subscribe. 0: at once.",
         minimum=0,
         maximum=100,
     )
@@ -156,12 +162,24 @@ class VideoPublisher(Node):
         self._sleep(SETTLE_SECONDS)  # the last ones may still be on their way
 
     def _wait_for_subscribers(self, count: int) -> None:
-        if count and self._publisher.get_subscription_count() < count:
+        if count and self._count_subscribers() < count:
             self.get_logger().info(f"waiting for {count} subscriber(s) of {self._publisher.topic_name}")
-            while self._publisher.get_subscription_count() < count and not self._closed:
+            while self._count_subscribers() < count and not self._closed:
                 time.sleep(POLL_SECONDS)
         if count:
             self._sleep(SETTLE_SECONDS)
+
+    def _count_subscribers(self) -> int:
+        """How many nodes subscribe. One may do so twice: the tracker's does, while it changes over."""
+        named, unnamed = set(), set()
+        for endpoint in self.get_subscriptions_info_by_topic(self._publisher.topic_name):
+            process = bytes(endpoint.endpoint_gid[:GUID_PREFIX])
+            if endpoint.node_name == UNKNOWN_NODE:
+                unnamed.add(process)
+            else:
+                named.add((process, endpoint.node_namespace, endpoint.node_name))
+        nodes = len(named) + len(unnamed - {process for process, *_ in named})
+        return min(nodes, self._publisher.get_subscription_count())
 
     def _sleep(self, seconds: float) -> None:
         with self._changed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -118,12 +119,13 @@ def test_it_waits_for_subscribers_and_holds_while_paused(
     publish: Publish, client: Client, folder: Path
 ) -> None:
     process = publish(folder, wait_for_subscribers=2, paused=True)
-    images = client.collect(Image, "/image_raw")
-    again = client.collect(Image, "/image_raw")
-    client.wait_until(lambda: images and again, "the first image, once both have subscribed")
-    assert client.set_parameter("paused", False, "/video_publisher").successful
-    assert ended(process)[0] == 0
-    assert len(images) == len(again) == 12
+    came = [client.collect(Image, "/image_raw") for _ in range(2)]  # one node is one subscriber
+    with closing(Client("another_client")) as other:
+        came.append(other.collect(Image, "/image_raw"))
+        client.wait_until(lambda: all(came), "the first image, once both have subscribed")
+        assert client.set_parameter("paused", False, "/video_publisher").successful
+        assert ended(process)[0] == 0
+        assert [len(images) for images in came] == [12, 12, 12]
 
 
 def test_each_image_waits_for_the_detections_of_the_one_before(
