@@ -21,7 +21,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
@@ -29,7 +28,7 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
 from sam2_core.masks import overlay
-from sam2_ros.client import PATIENCE, Client, ClientError, running
+from sam2_ros.client import PATIENCE, Client, ClientError, running, talking
 from sam2_ros.conversions import decode_image, to_nanoseconds
 from sam2_ros.interfaces import Prompt
 from sam2_ros.isolation import free_domain
@@ -217,13 +216,12 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     recording = Recording()
     try:
-        with free_domain(), running(executables(find_video())) as started:
-            rclpy.init()
-            node, camera = started
-            client = Client("demo", [node], [camera])
+        with (
+            free_domain(),
+            running(executables(find_video())) as (node, camera),
+            talking("demo", [node], [camera]) as client,
+        ):
             prompted = run(client, recording)
-            client.node.destroy_node()
-            rclpy.shutdown()
         figures = summarise(recording, prompted)
         write_pictures(folder, list(pictures(recording, prompted)))
         (folder / "demo.json").write_text(json.dumps(figures, indent=2) + "\n")

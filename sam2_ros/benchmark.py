@@ -18,13 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rclpy
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.srv import GetParameters
 from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import QoSProfile
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
@@ -36,7 +34,7 @@ from sam2_core.benchmark.contestant import drifting_pattern, grid_of_boxes
 from sam2_core.commands.common import CommandError, check_outputs, from_zero, numbers, positive, write_json
 from sam2_core.loading import precision_name
 from sam2_core.prompts import MAX_OBJECT_ID
-from sam2_ros.client import Client, ClientError, running
+from sam2_ros.client import Client, ClientError, running, talking
 from sam2_ros.conversions import to_nanoseconds
 from sam2_ros.interfaces import Prompt
 from sam2_ros.isolation import free_domain
@@ -159,15 +157,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         check_outputs({"--json": options.json})
         node = ["--ros-args", "--log-level", "warn", *given]
-        with free_domain(), running({"tracker_node": node}) as started:
-            rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-            client = Client("node_benchmark", started)
+        with (
+            free_domain(),
+            running({"tracker_node": node}) as started,
+            talking("node_benchmark", started) as client,
+        ):
             client.bring_up()
             for row in _measured(client, options):
                 print(_line(row, header=not rows), flush=True)
                 rows.append(row)
-            client.node.destroy_node()
-            rclpy.shutdown()
         if options.json is not None:
             write_json(options.json, [asdict(row) | {"passes": row.passes} for row in rows], indent=1)
     except ClientError as error:

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import rclpy
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from rclpy.signals import SignalHandlerOptions
 
 PATIENCE = 300.0
 """Seconds after which something that should have happened is taken not to happen any more."""
@@ -63,6 +65,22 @@ def running(commands: dict[str, Sequence[str]]) -> Iterator[list[subprocess.Pope
             signal.signal(number, handler)
 
 
+@contextmanager
+def talking(
+    name: str, lasting: Sequence[subprocess.Popen], others: Sequence[subprocess.Popen] = ()
+) -> Iterator[Client]:
+    """ROS and a `Client`, both ended whatever happens: an interpreter that ends before them may crash."""
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        client = Client(name, lasting, others)
+        try:
+            yield client
+        finally:
+            client.close()
+    finally:
+        rclpy.shutdown()
+
+
 class Client:
     """This process's side of the graph.
 
@@ -80,6 +98,11 @@ class Client:
         self._others = others
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
+
+    def close(self) -> None:
+        """Takes this process's node off the graph."""
+        self._executor.shutdown()
+        self.node.destroy_node()
 
     def spin(self, seconds: float) -> None:
         """Serves this node's callbacks for so long."""
