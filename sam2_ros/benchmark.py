@@ -35,7 +35,7 @@ from sam2_core.commands.common import CommandError, check_outputs, from_zero, nu
 from sam2_core.loading import precision_name
 from sam2_core.prompts import MAX_OBJECT_ID
 from sam2_ros.client import Client, ClientError, running, talking
-from sam2_ros.conversions import to_nanoseconds
+from sam2_ros.conversions import image_message, to_nanoseconds
 from sam2_ros.interfaces import Prompt
 from sam2_ros.isolation import free_domain
 
@@ -94,19 +94,13 @@ class Camera:
         self.threads = ""
         self._client = client
         self._name = name
-        self._messages = [self._message(image) for image in images]
+        self._messages = [image_message(image, "rgb8", Header()) for image in images]
         last = len(self._messages) - 1
         self._order = cycle([*range(last), *range(last, 0, -1)])
         self._publisher = client.node.create_publisher(Image, f"/{name}/image_raw", QoSProfile(depth=1))
         client.node.create_timer(1 / rate, self._publish)
         client.subscribe(Detection2DArray, f"/{name}/sam2/detections", self._on_detections)
         client.subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics)
-
-    @staticmethod
-    def _message(image: np.ndarray) -> Image:
-        message = Image(encoding="rgb8", height=image.shape[0], width=image.shape[1], step=image[0].nbytes)
-        message.data.frombytes(image.tobytes())
-        return message
 
     def _publish(self) -> None:
         message = self._messages[next(self._order)]

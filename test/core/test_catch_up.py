@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scene import blue_box, filled, overlap, red_box
 
 from sam2_core import Prompt, Track, Tracker
-from sam2_core.catch_up import CATCH_UP_IMAGES, CatchUp
+from sam2_core.catch_up import CATCH_UP_IMAGES, CatchUp, spread
 from sam2_core.history import History, Moment, held_bytes
 from sam2_core.model import SAM2
 from sam2_core.timeline import Timeline
@@ -156,3 +156,12 @@ def test_the_history_stays_bounded_in_bytes_when_objects_are_added_to_its_past(
         catch_up.prompt(Prompt(object_id, box=red_box(20)), history.at(20 * PERIOD))
     assert 1 < len(history.moments()) <= reach
     assert held_bytes(history.moments(), ()) <= 4_000_000
+
+
+def test_catching_up_passes_through_a_bounded_number_of_images() -> None:
+    moments = [Moment(i) for i in range(100)]
+    chosen = spread(moments, CATCH_UP_IMAGES)
+    assert len(chosen) == CATCH_UP_IMAGES and chosen[-1] is moments[-1]
+    gaps = np.diff([m.stamp for m in chosen])
+    assert gaps.max() - gaps.min() <= 1
+    assert spread(moments[:5], CATCH_UP_IMAGES) == moments[:5]

@@ -17,8 +17,6 @@ from live_stream import PATIENCE, PERIOD, Frames, Stream
 from scene import blue_box, filled, overlap, red_box
 
 from sam2_core import LiveResult, LiveTracker, Prompt, PromptError, Track, Tracker, Worker
-from sam2_core.catch_up import CATCH_UP_IMAGES, spread
-from sam2_core.history import History, Moment
 from sam2_core.model import SAM2
 
 
@@ -345,55 +343,6 @@ def test_one_worker_serves_every_stream_in_turn(small_nano: SAM2, frame: Frames)
         live.close()
     worker.close()
     assert all(order[:30].count(number) >= 9 for number in range(3))
-
-
-def test_the_history_is_bounded_in_time_and_in_bytes() -> None:
-    history = History(seconds=1.0, max_bytes=10_000)
-    for index in range(100):
-        history.add(Moment(index * PERIOD, image=np.zeros((10, 10, 3), np.uint8)))
-    assert [m.stamp // PERIOD for m in history.moments()] == list(range(89, 100))
-    history.add(Moment(100 * PERIOD, image=np.zeros((50, 50, 3), np.uint8)))
-    assert sum(m.count_bytes() for m in history.moments()) <= 10_000
-    assert history.moments()[-1].stamp == 100 * PERIOD
-    with pytest.raises(PromptError, match="let smaller images come: 0 MiB hold no more"):
-        history.at(90 * PERIOD)
-    for index in range(101, 120):
-        history.add(Moment(index * PERIOD))
-    with pytest.raises(PromptError, match="or raise history_seconds"):
-        history.at(90 * PERIOD)
-
-
-def test_a_history_too_small_for_two_images_holds_the_newest_whatever_its_stamp() -> None:
-    history = History(seconds=1.0, max_bytes=100)
-    for stamp in (50 * PERIOD, 0, 1000 * PERIOD, 1001 * PERIOD):
-        newest = Moment(stamp, image=np.zeros((10, 10, 3), np.uint8))
-        history.add(newest)
-        assert history.moments() == [newest]
-        assert history.at(stamp) is history.arrived(stamp) is newest
-
-
-def test_what_is_forgotten_of_an_object_is_forgotten_by_images_that_prompts_wait_for(
-    stream: Stream,
-) -> None:
-    history = History(seconds=1.0)
-    stream.show(0)
-    stream.ask(Prompt(1, box=red_box(0)))
-    waited_for = Moment(0, after=dict(stream.tracker.snapshot()))
-    history.add(waited_for)
-    for index in range(1, 30):
-        history.add(Moment(index * PERIOD))
-    assert waited_for not in history.moments()
-    history.forget([1])
-    assert not waited_for.after
-
-
-def test_catching_up_passes_through_a_bounded_number_of_images() -> None:
-    moments = [Moment(i) for i in range(100)]
-    chosen = spread(moments, CATCH_UP_IMAGES)
-    assert len(chosen) == CATCH_UP_IMAGES and chosen[-1] is moments[-1]
-    gaps = np.diff([m.stamp for m in chosen])
-    assert gaps.max() - gaps.min() <= 1
-    assert spread(moments[:5], CATCH_UP_IMAGES) == moments[:5]
 
 
 def test_memory_of_a_stream_stays_the_same(small_nano: SAM2, frame: Frames) -> None:
